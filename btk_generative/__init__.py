@@ -1,0 +1,1 @@
+"""Realistic galaxy blends from deep generative models of morphology."""
