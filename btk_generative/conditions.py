@@ -1,0 +1,204 @@
+"""From a catalogue's bulge and disk to the inputs of a generative model.
+
+The catalogue is a table in the CatSim schema, as the Blending ToolKit and WeakLensingDeblending
+read it. A table of conditions has a column per named input, with units. What a galaxy does not
+have (the size of a bulge that is not there) is masked, and `bulge_present` and `disk_present` say
+so: a zero flux never stands for a missing component.
+"""
+
+import difflib
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Column, MaskedColumn, Table
+from scipy.special import gammainc, gammaincinv
+
+from btk_generative.errors import CatalogError
+
+ZERO_POINT_F814W = 25.94
+"""AB magnitude of one count in the GalSim COSMOS catalogue: mag = 25.94 - 2.5 log10 flux."""
+
+COLUMNS = (
+    "ra dec redshift fluxnorm_bulge fluxnorm_disk fluxnorm_agn "
+    "a_b b_b a_d b_d pa_bulge pa_disk i_ab"
+).split()
+"""The columns of a CatSim table that every galaxy needs."""
+
+_AXES = {"bulge": ("a_b", "b_b"), "disk": ("a_d", "b_d")}
+
+
+def check_catsim(table: Table, bands: tuple[str, ...] = ()) -> None:
+    """Raises a `CatalogError` unless a galaxy can be drawn from every row.
+
+    Args:
+        table: A catalogue in the CatSim schema.
+        bands: Bands whose magnitude, column ``{band}_ab``, is needed besides ``i_ab``.
+
+    Raises:
+        CatalogError: If a column is missing, the catalogue is empty, or a value is not finite,
+            negative where it may not be, or gives an axis ratio outside (0, 1]. The message names
+            the file where it is known, the column, the first such row and its value.
+    """
+    where = table.meta.get("path", "the catalogue")
+    columns = [*COLUMNS, *(f"{band}_ab" for band in bands if band != "i")]
+    for name in columns:
+        if name not in table.colnames:
+            close = difflib.get_close_matches(name, table.colnames, n=1)
+            hint = f"; rename '{close[0]}' if that is what it holds" if close else ""
+            raise CatalogError(f"{where}: column '{name}' is missing{hint}")
+    if len(table) == 0:
+        raise CatalogError(f"{where}: the catalogue is empty; give one with at least one galaxy")
+
+    def reject(bad, name, what):
+        if np.any(bad):
+            row = int(np.argmax(bad))
+            raise CatalogError(
+                f"{where}: column '{name}', row {row}: value {table[name][row]} {what}"
+                f" ({np.count_nonzero(bad)} such rows); correct or remove them"
+            )
+
+    flux = {part: _values(table, f"fluxnorm_{part}") for part in ("bulge", "disk", "agn")}
+    for part, values in flux.items():
+        reject(~np.isfinite(values), f"fluxnorm_{part}", "is not finite")
+        reject(values < 0, f"fluxnorm_{part}", "is negative")
+    reject(sum(flux.values()) == 0, "fluxnorm_disk", "and no bulge or AGN: the galaxy has no flux")
+    for part, (major, minor) in _AXES.items():
+        a, b, there = _values(table, major), _values(table, minor), flux[part] > 0
+        for name, values in ((major, a), (minor, b), (f"pa_{part}", _values(table, f"pa_{part}"))):
+            reject(there & ~np.isfinite(values), name, f"is not finite, but the {part} has flux")
+        for name, values in ((major, a), (minor, b)):
+            reject(there & (values <= 0), name, f"is not a size, but the {part} has flux")
+        reject(
+            there & (b > a * (1 + 1e-6)), minor, f"exceeds '{major}': an axis ratio must be <= 1"
+        )
+    for name in ("ra", "dec", "redshift", *columns[columns.index("i_ab") :]):
+        reject(~np.isfinite(_values(table, name)), name, "is not finite")
+    reject(_values(table, "redshift") < 0, "redshift", "is negative")
+
+
+def from_catsim(table: Table) -> Table:
+    """Returns the conditions of every galaxy of a CatSim table.
+
+    Sizes are circularised half-light radii, sqrt(a b). ``i_ab`` stands for the F814W magnitude.
+    ``mag_auto`` and ``flux_radius`` are those of bulge and disk together; the radius that
+    SExtractor measures on COSMOS images is 0.056 arcsec above the half-light radius (within 2 %
+    in the median between 0.07 and 0.4 arcsec, on the 81,499 fits of GalSim's COSMOS 25.2 sample).
+    An AGN's light is left out of every flux: see `agn_share`.
+
+    Args:
+        table: Galaxies that pass `check_catsim`.
+
+    Returns:
+        Table with ``zphot``, ``bulge_hlr``, ``disk_hlr`` [arcsec], ``bulge_q``, ``disk_q``,
+        ``bulge_flux``, ``disk_flux`` [F814W counts], ``mag_auto`` [mag], ``flux_radius`` [pixels
+        of 0.03 arcsec], and the booleans ``bulge_present`` and ``disk_present``. The values of a
+        component that is not there are masked; where neither is, so are size and magnitude.
+    """
+    counts = 10 ** (-0.4 * (_values(table, "i_ab") - ZERO_POINT_F814W))
+    total = sum(_values(table, f"fluxnorm_{part}") for part in ("bulge", "disk", "agn"))
+    conditions = Table()
+    conditions["zphot"] = Column(_values(table, "redshift"))
+    for part, (major, minor) in _AXES.items():
+        flux = _values(table, f"fluxnorm_{part}")
+        there = flux > 0
+        a = np.where(there, _values(table, major), 1.0)
+        b = np.where(there, _values(table, minor), 1.0)
+        for name, values, unit in (
+            (f"{part}_hlr", np.sqrt(a * b), u.arcsec),
+            (f"{part}_q", np.minimum(b / a, 1.0), None),
+            (f"{part}_flux", flux / total * counts, None),
+        ):
+            conditions[name] = MaskedColumn(values, mask=~there, unit=unit)
+        conditions[f"{part}_present"] = there
+    flux = conditions["bulge_flux"].filled(0.0) + conditions["disk_flux"].filled(0.0)
+    dark = flux == 0
+    magnitude = ZERO_POINT_F814W - 2.5 * np.log10(np.where(dark, 1.0, flux))
+    conditions["mag_auto"] = MaskedColumn(magnitude, mask=dark, unit=u.mag)
+    radius = (half_light_radius(conditions) + 0.056) / 0.03
+    conditions["flux_radius"] = MaskedColumn(radius, mask=dark, unit=u.pix)
+    return conditions
+
+
+def agn_share(table: Table) -> np.ndarray:
+    """Returns the share of the flux that comes from the AGN, a point source, shape ``[n]``."""
+    agn = _values(table, "fluxnorm_agn")
+    return agn / (agn + _values(table, "fluxnorm_bulge") + _values(table, "fluxnorm_disk"))
+
+
+def position_angle(table: Table) -> np.ndarray:
+    """Returns the angle from +x towards +y of the disk, or of the bulge where there is no disk.
+
+    Returns:
+        Angles in radians, shape ``[n]``; 0 where there is neither.
+    """
+    disk = _values(table, "fluxnorm_disk") > 0
+    bulge = _values(table, "fluxnorm_bulge") > 0
+    degrees = np.where(disk, _values(table, "pa_disk"), _values(table, "pa_bulge"))
+    return np.deg2rad(np.where(disk | bulge, degrees, 0.0))
+
+
+def half_light_radius(conditions: Table) -> np.ndarray:
+    """Returns the radius that holds half the light of bulge and disk together.
+
+    Both are taken as circular, of the circularised size, with Sersic index 4 and 1: the share of
+    the light within r is the regularised incomplete gamma function P(2n, b_n (r / r_e)^(1/n))
+    (Graham & Driver 2005, PASA 22, 118, equation 2).
+
+    Args:
+        conditions: Table with the columns of `from_catsim`.
+
+    Returns:
+        Radii in arcsec, shape ``[n]``; NaN where there is neither bulge nor disk.
+    """
+    radius, share = [], []
+    for part in _AXES:
+        there = np.asarray(conditions[f"{part}_present"], dtype=bool)
+        radius.append(np.where(there, np.ma.filled(conditions[f"{part}_hlr"], 1.0), np.nan))
+        share.append(np.where(there, np.ma.filled(conditions[f"{part}_flux"], 0.0), 0.0))
+    bulge, disk = radius
+    share = np.divide(share[0], share[0] + share[1], out=np.zeros(len(bulge)), where=bulge > 0)
+    low, high = np.fmin(bulge, disk), np.fmax(bulge, disk)
+    mixed = np.flatnonzero(high > low)
+    for _ in range(45 if len(mixed) else 0):
+        middle = 0.5 * (low[mixed] + high[mixed])
+        inside = share[mixed] * _inside(middle / bulge[mixed], 4)
+        inside += (1 - share[mixed]) * _inside(middle / disk[mixed], 1)
+        low[mixed] = np.where(inside < 0.5, middle, low[mixed])
+        high[mixed] = np.where(inside < 0.5, high[mixed], middle)
+    return 0.5 * (low + high)
+
+
+def clip(conditions: Table, inputs) -> tuple[Table, np.ndarray]:
+    """Returns the nearest conditions inside a model's domain, and how much larger the galaxy is.
+
+    A profile drawn from the clipped conditions keeps the size that the catalogue asks for when
+    its pixel scale is multiplied by the second result.
+
+    Args:
+        conditions: Table of `from_catsim`.
+        inputs: The model's inputs, with ``name``, ``minimum`` and ``maximum``.
+
+    Returns:
+        The clipped table, and the ratio of the half-light radii before and after, shape ``[n]``.
+    """
+    clipped = conditions.copy()
+    for given in inputs:
+        if given.name in clipped.colnames and not given.name.endswith("_present"):
+            column = clipped[given.name]
+            column[:] = np.ma.clip(column, given.minimum, given.maximum)
+    if "bulge_hlr" in {given.name for given in inputs}:
+        ratio = half_light_radius(conditions) / half_light_radius(clipped)
+    else:
+        before, after = (np.ma.filled(table["flux_radius"], 1.0) for table in (conditions, clipped))
+        ratio = before / after
+    return clipped, np.where(np.isfinite(ratio), ratio, 1.0)
+
+
+def _inside(x: np.ndarray, n: int) -> np.ndarray:
+    """Returns the share of a Sersic profile's light within x half-light radii."""
+    return gammainc(2 * n, gammaincinv(2 * n, 0.5) * x ** (1 / n))
+
+
+def _values(table: Table, name: str) -> np.ndarray:
+    """Returns a column as float64, masked entries as NaN."""
+    return np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)

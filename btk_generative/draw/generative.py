@@ -1,0 +1,201 @@
+"""The generator of blends of generative galaxies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from btk.survey import Survey
+from btk.utils import DEFAULT_SEED
+
+from btk_generative.conditions import agn_share, clip, from_catsim, position_angle
+from btk_generative.draw.base import Galaxies, StreamGenerator, band_flux
+from btk_generative.draw.parametric import draw_parametric
+from btk_generative.errors import ConfigError, ModelError
+from btk_generative.models import GenerativeModel, LightProfiles, load_model
+from btk_generative.randomness import MORPHOLOGY, normals
+from btk_generative.render import SurveyRenderer
+
+POLICIES = ("clip", "parametric", "raise")
+"""What to do with a galaxy outside the model's domain."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the galaxies of a batch look like, row by row."""
+
+    profiles: LightProfiles
+    """Profiles; a galaxy that is only an AGN, or is drawn parametrically, has an empty one."""
+
+    angle: np.ndarray
+    """Counter-clockwise rotation of the profile, radians, before any shear."""
+
+    parametric: np.ndarray
+    """Whether the catalogue's bulge and disk are drawn instead."""
+
+    def __getitem__(self, rows) -> "Looks":
+        return Looks(self.profiles[rows], self.angle[rows], self.parametric[rows])
+
+
+class GenerativeGenerator(StreamGenerator):
+    """Draws blends whose galaxies have the morphologies of a deep generative model.
+
+    Each galaxy's profile is sampled once, given the catalogue's size, axis ratio, fluxes and
+    redshift, turned to the catalogue's position angle, and drawn with the catalogue's flux in
+    every band of every survey. It takes the place of `btk.draw_blends.CatsimGenerator` in a BTK
+    script. The truth tables have a column ``in_domain``: whether the model has seen such a galaxy.
+
+    Example:
+        >>> import btk, btk_generative as bg
+        >>> catalog = bg.catalogs.mock_catsim(1000, seed=0)
+        >>> sampling = btk.sampling_functions.DefaultSampling(stamp_size=24.0, max_number=3)
+        >>> lsst = btk.survey.get_surveys("LSST")
+        >>> generator = bg.GenerativeGenerator(catalog, sampling, lsst, batch_size=2, seed=1)
+        >>> next(generator).blend_images.shape
+        (2, 6, 120, 120)
+    """
+
+    def __init__(
+        self,
+        catalog,
+        sampling_function,
+        surveys,
+        batch_size: int = 8,
+        njobs: int = 1,
+        verbose: bool = False,
+        use_bar: bool = False,
+        add_noise: str = "all",
+        seed: int = DEFAULT_SEED,
+        apply_shear: bool = False,
+        augment_data: bool = False,
+        model: str | GenerativeModel = "default",
+        out_of_domain: str = "clip",
+    ):
+        """Initialises the generator; see `StreamGenerator` for the other arguments.
+
+        Args:
+            catalog: See parent class.
+            sampling_function: See parent class.
+            surveys: See parent class.
+            batch_size: See parent class.
+            njobs: See parent class.
+            verbose: See parent class.
+            use_bar: See parent class.
+            add_noise: See parent class.
+            seed: See parent class.
+            apply_shear: See parent class.
+            augment_data: See parent class.
+            model: Name or path for `load_model`, or a model that it returned.
+            out_of_domain: What to do with a galaxy that the model was not trained on. "clip"
+                samples the nearest conditions inside the domain and keeps the catalogue's flux
+                and half-light radius; "parametric" draws the catalogue's bulge and disk as
+                CatsimGenerator does; "raise" raises a `ModelError`.
+
+        Raises:
+            CatalogError: See parent class.
+            ConfigError: If an argument is out of range.
+            ModelError: If the model cannot be loaded, or asks for inputs that a CatSim catalogue
+                does not give.
+        """
+        if out_of_domain not in POLICIES:
+            raise ConfigError(f"out_of_domain must be one of {POLICIES}, not {out_of_domain!r}")
+        super().__init__(
+            catalog,
+            sampling_function,
+            surveys,
+            batch_size,
+            njobs,
+            verbose,
+            use_bar,
+            add_noise,
+            seed,
+            apply_shear,
+            augment_data,
+        )
+        self.model = model if isinstance(model, GenerativeModel) else load_model(model)
+        self.out_of_domain = out_of_domain
+        self._renderers = {}
+        unknown = {i.name for i in self.model.inputs} - set(from_catsim(catalog.table[:1]).colnames)
+        if unknown:
+            raise ModelError(
+                f"model '{self.model.name}' asks for {sorted(unknown)}, "
+                "which cannot be had from a CatSim catalogue"
+            )
+
+    def _morphology(self, galaxies: Galaxies) -> Looks:
+        table = galaxies.table
+        conditions = from_catsim(table)
+        extended = conditions["bulge_present"] | conditions["disk_present"]
+        inside = self.model.in_domain(conditions) | ~extended
+        table["in_domain"] = inside
+        parametric = np.zeros(len(table), dtype=bool)
+        if self.out_of_domain == "raise":
+            self._raise_outside(conditions, inside, table)
+        elif self.out_of_domain == "parametric":
+            parametric = ~inside
+        conditions, ratio = clip(conditions, self.model.inputs)
+        sampled = np.flatnonzero(extended & ~parametric)
+        keys = [
+            (MORPHOLOGY, int(row["blend_index"]), int(row["galaxy_index"]))
+            for row in table[["blend_index", "galaxy_index"]][sampled]
+        ]
+        drawn = self.model.sample(
+            conditions[sampled],
+            random_normal=normals(self.seed, keys, self.model.random_size),
+        )
+        size = self.model.stamp_size
+        images, scale = np.zeros((len(table), size, size), np.float32), np.ones(len(table))
+        images[sampled], scale[sampled] = drawn.images, drawn.pixel_scale * ratio[sampled]
+        angle = position_angle(table) + np.deg2rad(table["btk_rotation"])
+        if not drawn.oriented:
+            angle[sampled] -= drawn.position_angle()
+        return Looks(LightProfiles(images, scale, drawn.oriented), np.asarray(angle), parametric)
+
+    def _raise_outside(self, conditions, inside, table) -> None:
+        if inside.all():
+            return
+        row = int(np.argmin(inside))
+        for given in self.model.inputs:
+            value = conditions[given.name][row]
+            if value is not np.ma.masked and not given.minimum <= value <= given.maximum:
+                raise ModelError(
+                    f"galaxy {table['galaxy_index'][row]} of blend {table['blend_index'][row]}: "
+                    f"{given.name} = {value:.6g} is outside the domain of model "
+                    f"'{self.model.name}', {given.minimum:.6g} to {given.maximum:.6g}; "
+                    "use out_of_domain='clip' or 'parametric', or select other galaxies"
+                )
+
+    @staticmethod
+    def _select(looks: Looks, rows: np.ndarray) -> Looks:
+        return looks[rows]
+
+    def _draw(self, galaxies, looks, survey, psf, out, bands=None) -> None:
+        bands = bands or survey.available_filters
+        if looks.parametric.any():
+            rows = np.flatnonzero(looks.parametric)
+            draw_parametric(galaxies[rows], survey, psf, out, bands, self.apply_shear)
+        rows = np.flatnonzero(~looks.parametric)
+        if len(rows) == 0:
+            return
+        galaxies, looks = galaxies[rows], looks[rows]
+        table = galaxies.table
+        flux = band_flux(table, survey, bands)
+        agn = agn_share(table)[:, None]
+        shear = (table["g1"], table["g2"]) if self.apply_shear else (0.0, 0.0)
+        self._renderer(survey, psf, out.shape[-1]).draw(
+            looks.profiles,
+            flux * (1 - agn),
+            np.asarray(table["ra"]),
+            np.asarray(table["dec"]),
+            looks.angle,
+            *(np.broadcast_to(np.asarray(g, dtype=np.float64), len(table)) for g in shear),
+            point_flux=flux * agn if agn.any() else None,
+            out=out,
+            rows=galaxies.slot,
+        )
+
+    def _renderer(self, survey: Survey, psf: list, size: int) -> SurveyRenderer:
+        """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""
+        known, renderer = self._renderers.get(survey.name, (None, None))
+        if known != psf:
+            renderer = SurveyRenderer(psf, survey.pixel_scale.to_value("arcsec"), size)
+            self._renderers[survey.name] = psf, renderer
+        return renderer
