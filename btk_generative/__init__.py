@@ -1,1 +1,29 @@
-"""Realistic galaxy blends from deep generative models of morphology."""
+"""Realistic galaxy blends from deep generative models of morphology, for the Blending ToolKit."""
+
+from importlib import import_module
+from importlib.metadata import version
+
+__version__ = version("btk-generative")
+
+_HOMES = {
+    "GenerativeGenerator": "draw",
+    "ParametricGenerator": "draw",
+    "load_model": "models",
+    "LightProfiles": "models",
+}
+_PARTS = ("catalogs", "compare", "conditions", "draw", "models", "render")
+
+__all__ = ["__version__", *_HOMES, *_PARTS]
+
+
+def __getattr__(name: str):
+    """Imports a part of the package when it is first asked for."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

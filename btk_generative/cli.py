@@ -1,0 +1,48 @@
+"""The command line, `btk-generative`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from btk_generative.errors import GenerativeError
+
+app = typer.Typer(
+    name="btk-generative",
+    help="Realistic galaxy blends from deep generative models of morphology.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[Path, typer.Argument(help="Configuration file (YAML).", show_default=False)]
+Output = Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file, such as a.b=3."),
+]
+
+
+@app.callback()
+def _main() -> None:
+    """Realistic galaxy blends from deep generative models of morphology."""
+
+
+@app.command()
+def draw(config: Config, output: Output, changes: Set = None) -> None:
+    """Draw blends: BTK batches, truth catalogue, figure and summary."""
+    from btk_generative.config import DrawConfig, load_config
+    from btk_generative.draw.job import run
+
+    run(load_config(config, DrawConfig, changes), output)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends in one line and exit code 2."""
+    try:
+        app()
+    except (GenerativeError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

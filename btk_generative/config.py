@@ -1,0 +1,237 @@
+"""Configuration files: YAML, checked against a schema before anything is drawn."""
+
+import difflib
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from btk_generative.errors import ConfigError
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class StrictModel(BaseModel):
+    """A part of a configuration, in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CatalogConfig(StrictModel):
+    """Where the galaxies come from: a file, or the mock catalogue."""
+
+    path: Path | None = Field(None, description="catalogue file")
+    format: Literal["catsim", "cosmodc2", "skycatalogs"] = Field(
+        "catsim", description="schema of the file"
+    )
+    mock: PositiveInt | None = Field(None, description="number of mock galaxies, without a file")
+    seed: NonNegativeInt = Field(0, description="seed of the mock catalogue")
+
+    @model_validator(mode="after")
+    def _one_source(self):
+        if (self.path is None) == (self.mock is None):
+            raise ValueError("give either 'path' (a file) or 'mock' (a number of galaxies)")
+        return self
+
+    def read(self):
+        """Returns the catalogue as a `btk.catalog.CatsimCatalog`."""
+        from btk_generative.catalogs import mock_catsim, read_catalog
+
+        if self.path is None:
+            return mock_catsim(self.mock, self.seed)
+        return read_catalog(self.path, format=self.format)
+
+
+class SamplingConfig(BaseModel):
+    """A BTK sampling function and its arguments, beside the name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    function: str = "DefaultSampling"
+
+    @model_validator(mode="after")
+    def _arguments_exist(self):
+        accepted = inspect.signature(self._class()).parameters
+        for name in self.model_extra:
+            if name not in accepted:
+                raise ValueError(
+                    f"{self.function} has no argument '{name}'{_suggest(name, accepted)}"
+                )
+        return self
+
+    def _class(self):
+        import btk.sampling_functions as functions
+
+        known = {
+            name
+            for name, value in vars(functions).items()
+            if inspect.isclass(value)
+            and issubclass(value, functions.SamplingFunction)
+            and value is not functions.SamplingFunction
+        }
+        if self.function not in known:
+            raise ValueError(
+                f"BTK has no sampling function '{self.function}'{_suggest(self.function, known)}"
+            )
+        return getattr(functions, self.function)
+
+    def build(self, seed: int):
+        """Returns the sampling function.
+
+        Args:
+            seed: Its seed, where the configuration gives it none of its own.
+        """
+        try:
+            return self._class()(**{"seed": seed, **self.model_extra})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"sampling: {self.function}: {error}") from error
+
+
+def _as_mapping(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class BlendsConfig(StrictModel):
+    """What to draw: the options of `GenerativeGenerator` but for batches and jobs."""
+
+    catalog: Annotated[CatalogConfig, BeforeValidator(_as_mapping)]
+    survey: Annotated[list[str], BeforeValidator(_as_list)] = Field(["LSST"], min_length=1)
+    sampling: SamplingConfig = SamplingConfig()
+    seed: NonNegativeInt = 0
+    add_noise: Literal["none", "background", "galaxy", "all"] = "all"
+    apply_shear: bool = False
+    augment_data: bool = False
+    model: str = "default"
+    out_of_domain: Literal["clip", "parametric", "raise"] = "clip"
+
+    @field_validator("survey")
+    @classmethod
+    def _known_surveys(cls, names: list[str]) -> list[str]:
+        import surveycodex
+
+        for name in names:
+            if name not in surveycodex.available_surveys:
+                known = surveycodex.available_surveys
+                raise ValueError(f"there is no survey '{name}'{_suggest(name, known)}")
+        if len(set(names)) < len(names):
+            raise ValueError("a survey is named twice")
+        return names
+
+    def surveys(self) -> list:
+        """Returns the BTK surveys."""
+        from btk.survey import get_surveys
+
+        return [get_surveys(name) for name in self.survey]
+
+    def generator_options(self) -> dict:
+        """Returns the keyword arguments of `GenerativeGenerator` that are given here by name."""
+        names = ("seed", "add_noise", "apply_shear", "augment_data", "model", "out_of_domain")
+        return {name: getattr(self, name) for name in names}
+
+
+class DrawConfig(BlendsConfig):
+    """The configuration of `btk-generative draw`."""
+
+    batches: PositiveInt = 1
+    batch_size: PositiveInt = 8
+    njobs: PositiveInt = 1
+    verbose: bool = False
+    use_bar: bool = True
+
+
+def load_config(path: str | Path, schema: type[Schema], overrides: list[str] | None = None):
+    """Reads a YAML file into a schema.
+
+    Args:
+        path: The file.
+        schema: The pydantic model to fill.
+        overrides: Changes to the file of the form ``a.b=value``, the value being YAML.
+
+    Returns:
+        An instance of the schema.
+
+    Raises:
+        ConfigError: If the file cannot be read or a key is unknown, missing or has a wrong value;
+            the message names the file and every such key.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold 'key: value' lines, not a {type(values).__name__}")
+    for override in overrides or []:
+        _override(values, override)
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_explain(problem, schema) for problem in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error
+
+
+def _override(values: dict, override: str) -> None:
+    """Applies ``a.b=value`` to nested dictionaries, in place."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {override}: write it as key=value, such as seed=3")
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(values.setdefault(parent, {}), dict):
+            values[parent] = {}
+        values = values[parent]
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML") from error
+
+
+def _explain(problem: dict, schema: type[BaseModel]) -> str:
+    """Returns one validation error as a phrase that names the key and what it may be."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        for part in problem["loc"][:-1]:
+            schema = _field_schema(schema, part)
+        return f"unknown key '{key}'{_suggest(str(problem['loc'][-1]), schema.model_fields)}"
+    if problem["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if problem["type"] == "value_error" or not key:
+        return f"{key}: {message}" if key else message
+    return f"key '{key}': {message}, not {problem['input']!r}"
+
+
+def _field_schema(schema: type[BaseModel], name: str) -> type[BaseModel]:
+    """Returns the schema of a nested part, or the one given where the part has none."""
+    if name not in getattr(schema, "model_fields", {}):
+        return schema
+    annotation = schema.model_fields[name].annotation
+    for option in (annotation, *get_args(annotation)):
+        if inspect.isclass(option) and issubclass(option, BaseModel):
+            return option
+    return schema
+
+
+def _suggest(name: str, known) -> str:
+    """Returns what a misspelt name may have meant, as the end of a sentence."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; it may be one of {', '.join(known)}"

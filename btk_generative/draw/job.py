@@ -1,0 +1,89 @@
+"""The work of `btk-generative draw`: batches on disk, with truth, figure and summary."""
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from astropy.table import Table, vstack
+from tqdm.auto import tqdm
+
+from btk_generative.config import DrawConfig
+from btk_generative.draw.batch import SurveyBatch, SurveyBatches
+from btk_generative.draw.figure import save_figure
+from btk_generative.draw.generative import GenerativeGenerator
+from btk_generative.output import new_folder
+
+PACKAGES = ("btk-generative", "blending-toolkit", "galsim", "numpy", "astropy", "keras")
+
+
+def run(config: DrawConfig, output: str | Path) -> dict:
+    """Draws the configured batches into a new folder.
+
+    The folder gets ``blend_{k}.hdf5`` for each batch (``{k}/{survey}/blend_{k}.hdf5`` with
+    several surveys), which `btk.blend_batch.BlendBatch.load` reads, ``truth.parquet``,
+    ``blends.png`` (and ``.pdf``) and ``summary.json``.
+
+    Args:
+        config: What to draw.
+        output: The folder, which must be new or empty.
+
+    Returns:
+        What ``summary.json`` holds.
+    """
+    import tensorflow as tf
+
+    started = time.perf_counter()
+    with new_folder(output) as folder:
+        generator = GenerativeGenerator(
+            config.catalog.read(),
+            config.sampling.build(config.seed),
+            config.surveys(),
+            batch_size=config.batch_size,
+            njobs=config.njobs,
+            verbose=config.verbose,
+            **config.generator_options(),
+        )
+        truth = []
+        bar = tqdm(
+            total=config.batches * config.batch_size, unit="blend", disable=not config.use_bar
+        )
+        with bar:
+            for number in range(config.batches):
+                batch = next(generator)
+                batch.save(str(folder), number)
+                truth += [_truth(part) for part in _surveys(batch)]
+                if number == 0:
+                    save_figure(_surveys(batch)[0], folder / "blends")
+                bar.update(config.batch_size)
+        truth = vstack(truth, metadata_conflicts="silent")
+        truth.write(folder / "truth.parquet")
+        first = truth[truth["survey"] == config.survey[0]]
+        summary = {
+            "blends": config.batches * config.batch_size,
+            "galaxies": len(first),
+            "outside_domain": int((~first["in_domain"]).sum()),
+            "seed": config.seed,
+            "survey": config.survey,
+            "model": {"name": generator.model.name, "sha256": generator.model.sha256},
+            "seconds": round(time.perf_counter() - started, 3),
+            "versions": {
+                "python": platform.python_version(),
+                "tensorflow": tf.__version__,
+                **{name: version(name) for name in PACKAGES},
+            },
+            "configuration": config.model_dump(mode="json"),
+        }
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _surveys(batch: SurveyBatch | SurveyBatches) -> list[SurveyBatch]:
+    return batch[:] if isinstance(batch, SurveyBatches) else [batch]
+
+
+def _truth(batch: SurveyBatch) -> Table:
+    table = vstack(batch.catalog_list, metadata_conflicts="silent")
+    table["survey"] = batch.survey_name
+    return table
