@@ -194,9 +194,12 @@ def _override(values: dict, override: str) -> None:
         raise ConfigError(f"--set {override}: write it as key=value, such as seed=3")
     *parents, last = key.split(".")
     for parent in parents:
-        if not isinstance(values.setdefault(parent, {}), dict):
-            values[parent] = {}
-        values = values[parent]
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"--set {override}: '{parent}' is {inner!r} in the file and has no keys of its own"
+            )
+        values = inner
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
