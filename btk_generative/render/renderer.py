@@ -1,0 +1,260 @@
+"""The renderer of one survey."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import galsim
+import numpy as np
+import scipy.fft
+
+from btk_generative.errors import ConfigError
+from btk_generative.models.profiles import LightProfiles
+from btk_generative.render import loops
+from btk_generative.render.transfer import BandTransfer, even_fast_size
+
+_OVERSAMPLING = 2.0
+_HIGHEST = 16  # cycles per profile pixel up to which the interpolant's transform is tabulated
+
+
+@dataclass(frozen=True)
+class _Box:
+    """What is the same for all galaxies that are drawn on boxes of the same size."""
+
+    size: int
+    """L, pixels on a side."""
+    grid: int
+    """Points on a side of the grid on which profiles are spread."""
+    transfer: np.ndarray
+    """``[bands, 2 K + 1, K + 1]``, divided by the transform of the spreading kernel."""
+    extent: np.ndarray
+    """Greatest kx of each ky, the bands' and then that of all, ``[bands + 1, 2 K + 1]``."""
+    kernel: np.ndarray
+    """Transform of the spreading kernel along an axis, ``[2 K + 1]``."""
+
+
+class SurveyRenderer:
+    """Draws light profiles as a survey sees them, all bands of a galaxy at once.
+
+    A profile is rotated, sheared, convolved with the PSF and the pixel and moved to its place, all
+    in Fourier space: its pixels are spread over a grid at their places in the sky (a non-uniform
+    Fourier transform), the transform is multiplied by that of the interpolant between the profile's
+    pixels (GalSim's quintic), of the PSF and of the pixel, folded at the survey's Nyquist frequency
+    and transformed back. The result is what GalSim draws of
+    ``Convolve(InterpolatedImage.rotate(angle).shear(g1, g2), psf).shift(x, y)``.
+
+    ``draw`` may be called from several threads. The image of a galaxy does not depend, to the bit,
+    on which others are drawn with it.
+
+    Example:
+        >>> import galsim, numpy as np
+        >>> from btk_generative.models import LightProfiles
+        >>> dot = np.pad(np.ones((1, 2, 2), np.float32) / 4, ((0, 0), (3, 3), (3, 3)))
+        >>> renderer = SurveyRenderer([galsim.Gaussian(fwhm=0.7)], pixel_scale=0.2, stamp_size=41)
+        >>> image = renderer.draw(LightProfiles(dot, [0.03]), flux=[[100.0]], x=0, y=0, angle=0)
+        >>> image.shape, round(float(image.sum()), 3)
+        ((1, 1, 41, 41), 100.0)
+    """
+
+    def __init__(self, psfs: Sequence[galsim.GSObject], pixel_scale: float, stamp_size: int):
+        """Prepares the transfer functions.
+
+        Args:
+            psfs: One PSF per band.
+            pixel_scale: Pixel size of the survey, arcsec.
+            stamp_size: Number of pixels N on a side of a stamp.
+
+        Raises:
+            ConfigError: A PSF is too narrow to be sampled, or an argument is out of range.
+        """
+        if not psfs or not pixel_scale > 0 or stamp_size != int(stamp_size) or stamp_size < 1:
+            raise ConfigError(
+                "a renderer needs at least one PSF, a positive pixel scale and a stamp of at least "
+                f"one pixel, not {len(psfs)} PSFs, {pixel_scale} arcsec and {stamp_size} pixels"
+            )
+        self.pixel_scale = float(pixel_scale)
+        self.stamp_size = int(stamp_size)
+        self._bands = [BandTransfer(psf, self.pixel_scale, self.stamp_size) for psf in psfs]
+        self._table, self._kernel = loops.spreading_kernel(_OVERSAMPLING)
+        frequency = np.arange(_HIGHEST * loops.INTERPOLANT_STEPS + 2) / loops.INTERPOLANT_STEPS
+        self._interpolant = galsim.Quintic().kval(2 * np.pi * frequency).astype(np.float32)
+        self._interpolant[-2:] = 0
+        self._boxes: dict[int, _Box] = {}
+        self._lock = threading.Lock()
+
+    def draw(
+        self,
+        profiles: LightProfiles,
+        flux: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        angle: np.ndarray,
+        g1: np.ndarray | float = 0.0,
+        g2: np.ndarray | float = 0.0,
+        point_flux: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draws n galaxies in every band.
+
+        Args:
+            profiles: The n light profiles.
+            flux: Flux of the profile in each band, ``[n, bands]``.
+            x: Position along the columns, arcsec from the centre of the stamp, ``[n]``; the centre
+                is at pixel ``(N - 1) / 2``, counted from zero.
+            y: Position along the rows, likewise.
+            angle: Rotation from +x towards +y, radians, ``[n]``, before the shear.
+            g1: Reduced shear, ``[n]`` or a number, GalSim's convention.
+            g2: Reduced shear, likewise; positive stretches along the diagonal x = y.
+            point_flux: Flux of a point source at the centre of the galaxy, ``[n, bands]``.
+            out: Array ``[m, bands, N, N]`` of any float type to write to.
+            rows: Index in ``out`` of each galaxy, ``[n]``; 0 to n - 1 where not given.
+
+        Returns:
+            Flux per pixel, ``[n, bands, N, N]``, float32; ``out`` where that is given.
+
+        Raises:
+            ConfigError: A shape is wrong, a value is not finite, or a shear is not below 1.
+        """
+        n, bands, size = len(profiles), len(self._bands), self.stamp_size
+        flux = _array("flux", flux, (n, bands))
+        point = _array("point_flux", 0.0 if point_flux is None else point_flux, (n, bands))
+        x, y, angle = (_array(*a, (n,)) for a in (("x", x), ("y", y), ("angle", angle)))
+        matrix = _matrices(angle, _array("g1", g1, (n,)), _array("g2", g2, (n,)))
+        if out is None:
+            out = np.empty((n, bands, size, size), np.float32)
+        rows = np.arange(n) if rows is None else np.asarray(rows)
+        if out.shape[1:] != (bands, size, size) or rows.shape != (n,):
+            raise ConfigError(
+                f"out must have shape [m, {bands}, {size}, {size}] and rows [{n}], "
+                f"not {list(out.shape)} and {list(rows.shape)}"
+            )
+        centre = np.stack([x, y], axis=1) / self.pixel_scale
+        matrix *= (profiles.pixel_scale / self.pixel_scale)[:, None, None]
+        for i, row in enumerate(rows):
+            self._draw_one(profiles.images[i], matrix[i], centre[i], flux[i], point[i], out[row])
+        return out
+
+    def _draw_one(self, image, matrix, centre, flux, point, out) -> None:
+        """Draws one galaxy; ``matrix`` and ``centre`` are in survey pixels."""
+        box = self._box(self._box_size(image, matrix, centre))
+        spectrum = self._spectrum(image, matrix, centre, box)
+        half = len(box.kernel) // 2
+        pixel = (centre + (self.stamp_size - 1) / 2) / box.size
+        waves = np.exp(-2j * np.pi * np.outer(pixel, np.arange(-half, half + 1))) * box.kernel
+        point_x, point_y = waves.astype(np.complex64)
+        point_x = point_x[half:]
+        folded = np.empty((len(flux), box.size, box.size // 2 + 1), np.complex64)
+        for band, (f, p) in enumerate(zip(flux, point, strict=True)):
+            loops.fold(
+                spectrum,
+                box.transfer[band],
+                box.extent[band],
+                np.float32(f),
+                np.float32(p),
+                point_y,
+                point_x,
+                folded[band],
+            )
+        folded = scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, : self.stamp_size]
+        drawn = scipy.fft.irfft(folded, n=box.size, axis=2, overwrite_x=True)
+        out[:] = drawn[:, :, : self.stamp_size]
+
+    def _spectrum(self, image, matrix, centre, box: _Box) -> np.ndarray:
+        """Returns the transform of a profile at its place, over that of the spreading kernel."""
+        step = box.grid / box.size
+        middle = (centre + (self.stamp_size - 1) / 2) * step
+        frame = np.array([*middle, *(matrix * step).ravel()])
+        reach = box.size - self.stamp_size / 2
+        limit = (self.stamp_size - 1) / 2 + np.array([-reach, reach]) 
+        limit = np.tile(limit * step, 2)
+        extent = np.abs(matrix[1]).sum() * (image.shape[0] - 1) / 2 * step
+        low = max(middle[1] - extent, limit[2])
+        high = min(middle[1] + extent, limit[3])
+        row0 = int(np.floor(low)) - loops.WIDTH // 2
+        number = max(int(np.floor(high)) + loops.WIDTH // 2 + 2 - row0, 1)
+        grid = np.empty((number, box.grid + loops.WIDTH), np.float32)
+        loops.spread(image, frame, limit, self._table, row0, box.grid, grid)
+        half = len(box.kernel) // 2
+        full = np.empty((box.grid, half + 1), np.complex64)
+        loops.place_rows(scipy.fft.rfft(grid[:, : box.grid], axis=1), row0, full)
+        full = scipy.fft.fft(full, axis=0, overwrite_x=True)
+        spectrum = np.empty((2 * half + 1, half + 1), np.complex64)
+        axes = matrix.ravel() / box.size
+        loops.apply_interpolant(full, axes, self._interpolant, box.extent[-1], spectrum)
+        return spectrum
+
+    def _box_size(self, image, matrix, centre) -> int:
+        """Returns the size of the periodic box on which a galaxy is drawn right.
+
+        The bulk of its light (its root-mean-square extent) and a pixel of the stamp must be less
+        than half a box apart, and no light may come near the stamp from the other side.
+        """
+        stamp = self.stamp_size
+        corner = (image.shape[0] - 1) / 2
+        moments = loops.second_moments(image)
+        bulk = np.sqrt(np.einsum("ai,ij,aj->a", matrix, moments, matrix).max())
+        full = np.abs(matrix).sum(1) * corner
+        distance = np.abs(centre)
+        least = max(
+            stamp + 2 * (distance.max() + bulk),
+            0.625 * stamp + (distance + full).max() + 16,
+        )
+        return self._size_class(least)
+
+    def _size_class(self, least: float) -> int:
+        """Returns the size of the boxes of a class: a few sizes, so that few tables are kept."""
+        size = even_fast_size(self.stamp_size + 8)
+        greatest = 4 * max(self.stamp_size, 64)
+        while size < min(least, greatest):
+            size = even_fast_size(size * 1.06)
+        return size
+
+    def _box(self, size: int) -> _Box:
+        with self._lock:
+            if size not in self._boxes:
+                self._boxes[size] = self._make_box(size)
+            return self._boxes[size]
+
+    def _make_box(self, size: int) -> _Box:
+        frequency = [band.max_frequency for band in self._bands]
+        half = int(np.ceil(max(frequency) * size))
+        grid = even_fast_size(_OVERSAMPLING * (2 * half + 1))
+        kernel = self._kernel(np.arange(-half, half + 1) / grid)
+        transfer = np.zeros((len(self._bands), 2 * half + 1, half + 1), np.complex64)
+        ky = np.arange(-half, half + 1)
+        extent = np.full((len(self._bands) + 1, len(ky)), -1, np.int32)
+        for i, band in enumerate(self._bands):
+            cut = band.on_box(size)
+            k = cut.shape[1] - 1
+            transfer[i, half - k : half + k + 1, : k + 1] = cut
+            reach = (band.max_frequency * size) ** 2 - ky**2
+            extent[i][reach >= 0] = np.floor(np.sqrt(reach[reach >= 0]))
+        extent[-1] = extent.max(0)
+        transfer /= kernel[:, None] * kernel[half:]
+        return _Box(size, grid, transfer, extent, kernel)
+
+
+def _array(name: str, values, shape: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    try:
+        values = np.broadcast_to(values, shape)
+    except ValueError:
+        raise ConfigError(
+            f"{name} must have shape {list(shape)}, not {list(values.shape)}"
+        ) from None
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise ConfigError(f"{name} of galaxy {bad[0][0]} is {values[tuple(bad[0])]}")
+    return values
+
+
+def _matrices(angle: np.ndarray, g1: np.ndarray, g2: np.ndarray) -> np.ndarray:
+    """Returns shear times rotation, ``[n, 2, 2]``, of determinant 1."""
+    square = g1**2 + g2**2
+    if (square >= 1).any():
+        row = int(np.argmax(square >= 1))
+        raise ConfigError(f"the shear of galaxy {row} is |g| = {square[row] ** 0.5}, not below 1")
+    shear = np.array([[1 + g1, g2], [g2, 1 - g1]]) / np.sqrt(1 - square)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.einsum("abn,bcn->nac", shear, rotation)
