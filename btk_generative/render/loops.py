@@ -50,28 +50,29 @@ def spreading_kernel(oversampling: float) -> tuple[np.ndarray, "np.ufunc"]:
 
 
 @_compiled
-def spread(image, frame, limit, table, row0, size, grid):
+def spread(image, centre, slope, limit, table, row0, size, grid):
     """Spreads the pixels of a profile over a grid, periodic along x.
 
     Args:
         image: The profile, ``[S, S]``.
-        frame: x and y of the frame's centre, then the derivatives (dx/di, dx/dj, dy/di, dy/dj)
-            with respect to its column i and row j, in grid steps.
-        limit: Least and greatest x, then y, in grid steps; pixels outside are left out.
+        centre: x and y of the frame's centre, in grid steps.
+        slope: The derivatives of the position (dx/di, dx/dj, dy/di, dy/dj) with respect to the
+            frame's column i and row j, in grid steps.
+        limit: Least and greatest x and y, in grid steps; pixels outside are left out.
         table: Weights from ``spreading_kernel``.
         row0: Row of the periodic grid that is row 0 of ``grid``.
         size: Number of columns of the periodic grid.
         grid: Output ``[rows, size + WIDTH]``; the result is in its first ``size`` columns.
     """
     grid[:] = 0
-    centre = (image.shape[0] - 1) / 2
+    middle = (image.shape[0] - 1) / 2
     weight_x = np.empty(WIDTH, np.float32)
     for j in range(image.shape[0]):
         for i in range(image.shape[1]):
             value = image[j, i]
-            x = frame[0] + frame[2] * (i - centre) + frame[3] * (j - centre)
-            y = frame[1] + frame[4] * (i - centre) + frame[5] * (j - centre)
-            if value == 0 or x < limit[0] or x > limit[1] or y < limit[2] or y > limit[3]:
+            x = centre[0] + slope[0] * (i - middle) + slope[1] * (j - middle)
+            y = centre[1] + slope[2] * (i - middle) + slope[3] * (j - middle)
+            if value == 0 or min(x, y) < limit[0] or max(x, y) > limit[1]:
                 continue
             left, low = np.floor(x), np.floor(y)
             qx, qy = (x - left) * _STEPS, (y - low) * _STEPS
@@ -101,24 +102,24 @@ def place_rows(rows, row0, full):
 
 
 @_compiled
-def apply_interpolant(full, axes, table, extent, spectrum):
+def apply_interpolant(full, slope, table, extent, spectrum):
     """Cuts the wanted frequencies out of a transformed grid and multiplies by the interpolant's.
 
     Args:
         full: Transform of the grid, ``[size, K + 1]``.
-        axes: Frequency in cycles per profile pixel along its column and row axes, for a step of one
-            along kx (first two) and along ky (last two).
+        slope: The derivatives of the position (dx/di, dx/dj, dy/di, dy/dj) with respect to the
+            profile's column i and row j, as a share of the box.
         table: The interpolant's transform, ``INTERPOLANT_STEPS`` samples per cycle.
         extent: Greatest kx of each ky, ``[2 K + 1]``, -1 for none.
         spectrum: Output ``[2 K + 1, K + 1]``.
     """
     half = extent.shape[0] // 2
     last = np.float32(table.shape[0] - 2)
-    ax, ay = np.float32(axes[0] * INTERPOLANT_STEPS), np.float32(axes[1] * INTERPOLANT_STEPS)
+    ax, ay = np.float32(slope[0] * INTERPOLANT_STEPS), np.float32(slope[1] * INTERPOLANT_STEPS)
     for n in range(extent.shape[0]):
         ky = n - half
-        bx = np.float32(axes[2] * INTERPOLANT_STEPS * ky)
-        by = np.float32(axes[3] * INTERPOLANT_STEPS * ky)
+        bx = np.float32(slope[2] * INTERPOLANT_STEPS * ky)
+        by = np.float32(slope[3] * INTERPOLANT_STEPS * ky)
         row = ky % full.shape[0]
         for kx in range(extent[n] + 1):
             u = min(abs(ax * np.float32(kx) + bx), last)
@@ -130,56 +131,77 @@ def apply_interpolant(full, axes, table, extent, spectrum):
 
 
 @_compiled
-def fold(spectrum, transfer, extent, flux, point, point_y, point_x, folded):
-    """Multiplies by a band's transfer function and folds at the survey's Nyquist frequency.
+def fold(spectrum, transfer, extent, flux, point, phase_y, phase_x, folded):
+    """Multiplies by the bands' transfer functions and folds at the survey's Nyquist frequency.
 
     Args:
         spectrum: The galaxy's, for a flux of 1, ``[2 K + 1, K + 1]``.
-        transfer: The band's, ``[2 K + 1, K + 1]``.
-        extent: Greatest kx of each ky at which ``transfer`` is not zero, ``[2 K + 1]``.
-        flux: Flux of the galaxy.
-        point: Flux of a point source at its centre.
-        point_y, point_x: The phases of that centre along ky and kx.
-        folded: Output ``[L, L / 2 + 1]``, the spectrum of the image of L by L pixels.
+        transfer: The bands', ``[bands, 2 K + 1, K + 1]``.
+        extent: Greatest kx of each ky at which ``transfer`` is not zero, ``[bands, 2 K + 1]``.
+        flux: Flux of the galaxy, ``[bands]``.
+        point: Flux of a point source at its centre, ``[bands]``.
+        phase_y: Spectrum of a point source along ky, ``[2 K + 1]``; not read where ``point`` is 0.
+        phase_x: The same along kx, ``[K + 1]``.
+        folded: Output ``[bands, L, L / 2 + 1]``, the spectra of the images of L by L pixels.
     """
-    folded[:] = 0
-    size = folded.shape[0]
+    size = folded.shape[1]
     half = size // 2
-    middle = extent.shape[0] // 2
-    for n in range(extent.shape[0]):
-        row = (n - middle) % size
-        mirror = (middle - n) % size
-        for kx in range(min(extent[n], half) + 1):
-            value = flux * spectrum[n, kx]
-            folded[row, kx] += transfer[n, kx] * value
-        if point != 0:
-            for kx in range(min(extent[n], half) + 1):
-                value = point * point_y[n] * point_x[kx]
-                folded[row, kx] += transfer[n, kx] * value
-        # of the frequencies at and beyond Nyquist the transform of a real image keeps only some,
-        # so the conjugates at the opposite frequency count too
-        for kx in range(half, extent[n] + 1):
-            value = flux * spectrum[n, kx] + point * point_y[n] * point_x[kx]
-            value *= transfer[n, kx]
-            column = kx % size
-            if kx > half and column <= half:
-                folded[row, column] += value
-            if (size - column) % size <= half:
-                folded[mirror, (size - column) % size] += value.conjugate()
+    middle = extent.shape[1] // 2
+    for band in range(folded.shape[0]):
+        target, source, f, p = folded[band], transfer[band], flux[band], point[band]
+        target[:] = 0
+        for n in range(extent.shape[1]):
+            row = (n - middle) % size
+            last = extent[band, n]
+            for kx in range(min(last + 1, half)):
+                target[row, kx] += source[n, kx] * (f * spectrum[n, kx])
+            if p != 0:
+                for kx in range(min(last + 1, half)):
+                    target[row, kx] += source[n, kx] * (p * phase_y[n] * phase_x[kx])
+            # From the Nyquist frequency on, a frequency and its conjugate at the opposite one fall
+            # on different places of the half plane that describes a real image.
+            mirror = (middle - n) % size
+            for kx in range(half, last + 1):
+                value = f * spectrum[n, kx]
+                if p != 0:
+                    value += p * phase_y[n] * phase_x[kx]
+                value *= source[n, kx]
+                column = kx % size
+                if column <= half:
+                    target[row, column] += value
+                if (size - column) % size <= half:
+                    target[mirror, (size - column) % size] += value.conjugate()
 
 
 @_compiled
-def second_moments(image):
-    """Returns the second moments of an image about the centre of its frame, square pixels."""
+def place(image, scale, angle, g1, g2):
+    """Returns how a profile lies in the sky.
+
+    Args:
+        image: The profile, ``[S, S]``.
+        scale: Its pixel size in survey pixels.
+        angle: Rotation, radians, from +x towards +y.
+        g1: Reduced shear, applied after the rotation.
+        g2: Reduced shear.
+
+    Returns:
+        The derivatives of the position in survey pixels, (dx/di, dx/dj, dy/di, dy/dj); half the
+        extent of the frame along x and y; the greater root-mean-square extent of the light.
+    """
     centre = (image.shape[0] - 1) / 2
-    moments = np.zeros((2, 2))
-    total = 0.0
+    ii = ij = jj = total = 0.0
     for j in range(image.shape[0]):
         for i in range(image.shape[1]):
-            value = image[j, i]
+            value = np.float64(image[j, i])
             total += value
-            moments[0, 0] += value * (i - centre) ** 2
-            moments[1, 1] += value * (j - centre) ** 2
-            moments[0, 1] += value * (i - centre) * (j - centre)
-    moments[1, 0] = moments[0, 1]
-    return moments / total
+            ii += value * (i - centre) ** 2
+            ij += value * (i - centre) * (j - centre)
+            jj += value * (j - centre) ** 2
+    scale = scale / np.sqrt(1 - g1**2 - g2**2)
+    c, s = np.cos(angle), np.sin(angle)
+    xi, xj = scale * ((1 + g1) * c + g2 * s), scale * (g2 * c - (1 + g1) * s)
+    yi, yj = scale * (g2 * c + (1 - g1) * s), scale * ((1 - g1) * c - g2 * s)
+    xx = xi * xi * ii + 2 * xi * xj * ij + xj * xj * jj
+    yy = yi * yi * ii + 2 * yi * yj * ij + yj * yj * jj
+    bulk = np.sqrt(max(xx, yy) / total) if total > 0 else 0.0
+    return (xi, xj, yi, yj), (abs(xi) + abs(xj)) * centre, (abs(yi) + abs(yj)) * centre, bulk

@@ -1,5 +1,6 @@
 """The renderer of one survey."""
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,7 +121,12 @@ class SurveyRenderer:
         flux = _array("flux", flux, (n, bands))
         point = _array("point_flux", 0.0 if point_flux is None else point_flux, (n, bands))
         x, y, angle = (_array(*a, (n,)) for a in (("x", x), ("y", y), ("angle", angle)))
-        matrix = _matrices(angle, _array("g1", g1, (n,)), _array("g2", g2, (n,)))
+        g1, g2 = _array("g1", g1, (n,)), _array("g2", g2, (n,))
+        if (g1**2 + g2**2 >= 1).any():
+            row = int(np.argmax(g1**2 + g2**2))
+            raise ConfigError(
+                f"the shear of galaxy {row} is |g| = {np.hypot(g1[row], g2[row])}, not below 1"
+            )
         if out is None:
             out = np.empty((n, bands, size, size), np.float32)
         rows = np.arange(n) if rows is None else np.asarray(rows)
@@ -129,84 +135,88 @@ class SurveyRenderer:
                 f"out must have shape [m, {bands}, {size}, {size}] and rows [{n}], "
                 f"not {list(out.shape)} and {list(rows.shape)}"
             )
-        centre = np.stack([x, y], axis=1) / self.pixel_scale
-        matrix *= (profiles.pixel_scale / self.pixel_scale)[:, None, None]
-        for i, row in enumerate(rows):
-            self._draw_one(profiles.images[i], matrix[i], centre[i], flux[i], point[i], out[row])
+        scale = profiles.pixel_scale / self.pixel_scale
+        geometry = zip(
+            x / self.pixel_scale, y / self.pixel_scale, scale, angle, g1, g2, strict=True
+        )
+        for i, (x_i, y_i, *lie) in enumerate(geometry):
+            image = profiles.images[i]
+            slope, *extent = loops.place(image, *lie)
+            box = self._box(self._box_size((abs(x_i), abs(y_i)), *extent))
+            # from here on, positions are counted from the stamp's first pixel
+            centre = x_i + (size - 1) / 2, y_i + (size - 1) / 2
+            spectrum = self._spectrum(image, centre, slope, extent[1], box)
+            self._draw_bands(spectrum, centre, flux[i], point[i], box, out[rows[i]])
         return out
 
-    def _draw_one(self, image, matrix, centre, flux, point, out) -> None:
-        """Draws one galaxy; ``matrix`` and ``centre`` are in survey pixels."""
-        box = self._box(self._box_size(image, matrix, centre))
-        spectrum = self._spectrum(image, matrix, centre, box)
-        half = len(box.kernel) // 2
-        pixel = (centre + (self.stamp_size - 1) / 2) / box.size
-        waves = np.exp(-2j * np.pi * np.outer(pixel, np.arange(-half, half + 1))) * box.kernel
-        point_x, point_y = waves.astype(np.complex64)
-        point_x = point_x[half:]
-        folded = np.empty((len(flux), box.size, box.size // 2 + 1), np.complex64)
-        for band, (f, p) in enumerate(zip(flux, point, strict=True)):
-            loops.fold(
-                spectrum,
-                box.transfer[band],
-                box.extent[band],
-                np.float32(f),
-                np.float32(p),
-                point_y,
-                point_x,
-                folded[band],
-            )
-        folded = scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, : self.stamp_size]
-        drawn = scipy.fft.irfft(folded, n=box.size, axis=2, overwrite_x=True)
-        out[:] = drawn[:, :, : self.stamp_size]
+    def _spectrum(self, image, centre, slope, height, box: _Box) -> np.ndarray:
+        """Returns the transform of a profile at its place, times that of the spreading kernel.
 
-    def _spectrum(self, image, matrix, centre, box: _Box) -> np.ndarray:
-        """Returns the transform of a profile at its place, over that of the spreading kernel."""
+        Args:
+            image: The profile, ``[S, S]``.
+            centre: Position of its centre, survey pixels from the stamp's first pixel.
+            slope: Derivatives of the position from ``loops.place``.
+            height: Half the extent of its frame along y, survey pixels.
+            box: The periodic box.
+        """
         step = box.grid / box.size
-        middle = (centre + (self.stamp_size - 1) / 2) * step
-        frame = np.array([*middle, *(matrix * step).ravel()])
         reach = box.size - self.stamp_size / 2
-        limit = (self.stamp_size - 1) / 2 + np.array([-reach, reach]) 
-        limit = np.tile(limit * step, 2)
-        extent = np.abs(matrix[1]).sum() * (image.shape[0] - 1) / 2 * step
-        low = max(middle[1] - extent, limit[2])
-        high = min(middle[1] + extent, limit[3])
-        row0 = int(np.floor(low)) - loops.WIDTH // 2
-        number = max(int(np.floor(high)) + loops.WIDTH // 2 + 2 - row0, 1)
-        grid = np.empty((number, box.grid + loops.WIDTH), np.float32)
-        loops.spread(image, frame, limit, self._table, row0, box.grid, grid)
-        half = len(box.kernel) // 2
-        full = np.empty((box.grid, half + 1), np.complex64)
+        limit = (self.stamp_size / 2 - reach) * step, (self.stamp_size / 2 + reach) * step
+        centre = centre[0] * step, centre[1] * step
+        row0 = math.floor(max(centre[1] - height * step, limit[0])) - loops.WIDTH // 2
+        last = math.floor(min(centre[1] + height * step, limit[1])) + loops.WIDTH // 2 + 1
+        grid = np.empty((max(last + 1 - row0, 1), box.grid + loops.WIDTH), np.float32)
+        steps = tuple(value * step for value in slope)
+        loops.spread(image, centre, steps, limit, self._table, row0, box.grid, grid)
+        full = np.empty((box.grid, len(box.kernel) // 2 + 1), np.complex64)
         loops.place_rows(scipy.fft.rfft(grid[:, : box.grid], axis=1), row0, full)
         full = scipy.fft.fft(full, axis=0, overwrite_x=True)
-        spectrum = np.empty((2 * half + 1, half + 1), np.complex64)
-        axes = matrix.ravel() / box.size
-        loops.apply_interpolant(full, axes, self._interpolant, box.extent[-1], spectrum)
+        spectrum = np.empty((len(box.kernel), full.shape[1]), np.complex64)
+        turns = tuple(value / box.size for value in slope)
+        loops.apply_interpolant(full, turns, self._interpolant, box.extent[-1], spectrum)
         return spectrum
 
-    def _box_size(self, image, matrix, centre) -> int:
+    def _draw_bands(self, spectrum, centre, flux, point, box: _Box, out: np.ndarray) -> None:
+        """Draws one galaxy, and a point source at its centre, in every band."""
+        size, half = self.stamp_size, len(box.kernel) // 2
+        phase_x = phase_y = np.empty(0, np.complex64)
+        if point.any():
+            turns = np.arange(-half, half + 1) / box.size
+            phase_x = (box.kernel * np.exp(-2j * np.pi * centre[0] * turns))[half:]
+            phase_y = box.kernel * np.exp(-2j * np.pi * centre[1] * turns)
+        folded = np.empty((len(flux), box.size, box.size // 2 + 1), np.complex64)
+        loops.fold(
+            spectrum,
+            box.transfer,
+            box.extent,
+            flux.astype(np.float32),
+            point.astype(np.float32),
+            phase_y.astype(np.complex64),
+            phase_x.astype(np.complex64),
+            folded,
+        )
+        columns = scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, :size]
+        out[:] = scipy.fft.irfft(columns, n=box.size, axis=2)[:, :, :size]
+
+    def _box_size(self, distance, width: float, height: float, bulk: float) -> int:
         """Returns the size of the periodic box on which a galaxy is drawn right.
 
         The bulk of its light (its root-mean-square extent) and a pixel of the stamp must be less
-        than half a box apart, and no light may come near the stamp from the other side.
+        than half a box apart, and no light may come near the stamp from the other side. The sizes
+        are few, so that few tables are kept. Light further from the stamp than three stamps (192
+        pixels at least) is left out.
+
+        Args:
+            distance: Of the centre of the frame from that of the stamp along x and y.
+            width: Half the extent of the frame along x.
+            height: Half the extent of the frame along y.
+            bulk: Root-mean-square extent of the light.
         """
         stamp = self.stamp_size
-        corner = (image.shape[0] - 1) / 2
-        moments = loops.second_moments(image)
-        bulk = np.sqrt(np.einsum("ai,ij,aj->a", matrix, moments, matrix).max())
-        full = np.abs(matrix).sum(1) * corner
-        distance = np.abs(centre)
-        least = max(
-            stamp + 2 * (distance.max() + bulk),
-            0.625 * stamp + (distance + full).max() + 16,
-        )
-        return self._size_class(least)
-
-    def _size_class(self, least: float) -> int:
-        """Returns the size of the boxes of a class: a few sizes, so that few tables are kept."""
-        size = even_fast_size(self.stamp_size + 8)
-        greatest = 4 * max(self.stamp_size, 64)
-        while size < min(least, greatest):
+        outskirts = max(distance[0] + width, distance[1] + height)
+        least = max(stamp + 2 * (max(distance) + bulk), 0.625 * stamp + 16 + outskirts)
+        size = even_fast_size(stamp + 8)
+        while size < min(least, 4 * max(stamp, 64)):
             size = even_fast_size(size * 1.06)
         return size
 
@@ -247,14 +257,3 @@ def _array(name: str, values, shape: tuple[int, ...]) -> np.ndarray:
     if len(bad):
         raise ConfigError(f"{name} of galaxy {bad[0][0]} is {values[tuple(bad[0])]}")
     return values
-
-
-def _matrices(angle: np.ndarray, g1: np.ndarray, g2: np.ndarray) -> np.ndarray:
-    """Returns shear times rotation, ``[n, 2, 2]``, of determinant 1."""
-    square = g1**2 + g2**2
-    if (square >= 1).any():
-        row = int(np.argmax(square >= 1))
-        raise ConfigError(f"the shear of galaxy {row} is |g| = {square[row] ** 0.5}, not below 1")
-    shear = np.array([[1 + g1, g2], [g2, 1 - g1]]) / np.sqrt(1 - square)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.einsum("abn,bcn->nac", shear, rotation)
