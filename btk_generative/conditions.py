@@ -119,6 +119,40 @@ def from_catsim(table: Table) -> Table:
     return conditions
 
 
+def from_cosmos(records: np.ndarray) -> Table:
+    """Returns the conditions of galaxies with the parametric fits of a GalSim COSMOS catalogue.
+
+    Where the catalogue prefers its single Sersic fit (``use_bulgefit`` is 0, 72 % of the sample),
+    the galaxy is a pure disk below n = 2.5 and a pure bulge above.
+
+    Args:
+        records: Rows with ``mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux``,
+            a structured array or a table, length n.
+
+    Returns:
+        Table with the columns of `from_catsim`; ``mag_auto`` and ``flux_radius`` are SExtractor's.
+    """
+    single, double = np.asarray(records["sersicfit"]), np.asarray(records["bulgefit"])
+    hlr, flux = np.asarray(records["hlr"]), np.asarray(records["flux"])
+    two = np.asarray(records["use_bulgefit"]) == 1
+    steep = single[:, 2] >= 2.5
+    conditions = Table()
+    conditions["zphot"] = Column(_values(records, "zphot"))
+    for part, index, ratio, alone in (("bulge", 1, 11, steep), ("disk", 2, 3, ~steep)):
+        there = np.where(two, flux[:, index], np.where(alone, flux[:, 0], 0)) > 0
+        for name, pair, unit in (
+            ("hlr", (hlr[:, index], hlr[:, 0]), u.arcsec),
+            ("q", (double[:, ratio], single[:, 3]), None),
+            ("flux", (flux[:, index], flux[:, 0]), None),
+        ):
+            values = np.where(two, *pair).astype(np.float64)
+            conditions[f"{part}_{name}"] = MaskedColumn(values, mask=~there, unit=unit)
+        conditions[f"{part}_present"] = there
+    conditions["mag_auto"] = MaskedColumn(_values(records, "mag_auto"), unit=u.mag)
+    conditions["flux_radius"] = MaskedColumn(_values(records, "flux_radius"), unit=u.pix)
+    return conditions
+
+
 def agn_share(table: Table) -> np.ndarray:
     """Returns the share of the flux that comes from the AGN, a point source, shape ``[n]``."""
     agn = _values(table, "fluxnorm_agn")
