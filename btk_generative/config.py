@@ -33,9 +33,14 @@ class CatalogConfig(StrictModel):
     """Where the galaxies come from: a file, or the mock catalogue."""
 
     path: Path | None = Field(None, description="catalogue file")
-    format: Literal["catsim", "cosmodc2", "skycatalogs"] = Field(
-        "catsim", description="schema of the file"
+    format: Literal["catsim", "cosmodc2", "skycatalogs"] | None = Field(
+        None, description="schema of the file, told from its columns when not given"
     )
+    max_mag: float | None = Field(None, description="i-band limit of what is read from a file")
+    region: tuple[float, float, float, float] | None = Field(
+        None, description="ra_min, ra_max, dec_min, dec_max [degrees] of what is read from a file"
+    )
+    sed_library: Path | None = Field(None, description="folder of skyCatalogs' spectra")
     mock: PositiveInt | None = Field(None, description="number of mock galaxies, without a file")
     seed: NonNegativeInt = Field(0, description="seed of the mock catalogue")
 
@@ -51,7 +56,7 @@ class CatalogConfig(StrictModel):
 
         if self.path is None:
             return mock_catsim(self.mock, self.seed)
-        return read_catalog(self.path, format=self.format)
+        return read_catalog(self.path, self.format, self.max_mag, self.region, self.sed_library)
 
 
 class SamplingConfig(BaseModel):
