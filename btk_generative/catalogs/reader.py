@@ -11,7 +11,7 @@ from btk_generative.catalogs.files import open_source
 from btk_generative.errors import CatalogError
 
 FORMATS = MappingProxyType({"catsim": catsim, "cosmodc2": cosmodc2, "skycatalogs": skycatalogs})
-"""Formats by name; the first of whose ``TELLTALES`` a file has one is the one that it is read as."""
+"""Formats by name, tried in this order: a file of one has one of its ``TELLTALES`` columns."""
 
 
 def read_catalog(
