@@ -15,6 +15,8 @@ _STEPS = 1024  # positions between two grid points at which the spreading kernel
 INTERPOLANT_STEPS = 2048
 """Samples per cycle per profile pixel of the interpolant's transform."""
 
+_index = np.uintp  # of an unsigned index the compiler need not ask whether it counts from the end
+
 _compiled = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
 
 
@@ -76,15 +78,16 @@ def spread(image, centre, slope, limit, table, row0, size, grid):
                 continue
             left, low = np.floor(x), np.floor(y)
             qx, qy = (x - left) * _STEPS, (y - low) * _STEPS
-            nx, ny = int(qx), int(qy)
+            nx, ny = _index(qx), _index(qy)
             rx, ry = np.float32(qx - nx), np.float32(qy - ny)
-            column = (int(left) - WIDTH // 2 + 1) % size
-            row = int(low) - WIDTH // 2 + 1 - row0
-            for m in range(WIDTH):
-                weight_x[m] = value * (table[nx, m] + rx * (table[nx + 1, m] - table[nx, m]))
-            for n in range(WIDTH):
-                weight_y = table[ny, n] + ry * (table[ny + 1, n] - table[ny, n])
-                for m in range(WIDTH):
+            column = _index((int(left) - WIDTH // 2 + 1) % size)
+            row = _index(int(low) - WIDTH // 2 + 1 - row0)
+            for m in range(_index(WIDTH)):
+                step = table[nx + _index(1), m] - table[nx, m]
+                weight_x[m] = value * (table[nx, m] + rx * step)
+            for n in range(_index(WIDTH)):
+                weight_y = table[ny, n] + ry * (table[ny + _index(1), n] - table[ny, n])
+                for m in range(_index(WIDTH)):
                     grid[row + n, column + m] += weight_y * weight_x[m]
     for row in range(grid.shape[0]):
         for m in range(WIDTH):
