@@ -10,8 +10,9 @@ _HOMES = {
     "ParametricGenerator": "draw",
     "load_model": "models",
     "LightProfiles": "models",
+    "open_dataset": "generate",
 }
-_PARTS = ("catalogs", "compare", "conditions", "draw", "models", "render")
+_PARTS = ("catalogs", "compare", "conditions", "draw", "generate", "models", "render")
 
 __all__ = ["__version__", *_HOMES, *_PARTS]
 

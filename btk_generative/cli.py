@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from btk_generative.errors import GenerativeError
+from btk_generative.generate import commands
 
 app = typer.Typer(
     name="btk-generative",
@@ -37,6 +38,10 @@ def draw(config: Config, output: Output, changes: Set = None) -> None:
     from btk_generative.draw.job import run
 
     run(load_config(config, DrawConfig, changes), output)
+
+
+app.command()(commands.generate)
+app.add_typer(commands.dataset, name="dataset")
 
 
 def main() -> None:

@@ -17,6 +17,9 @@ ROTATION = 1
 NOISE = 2
 """Purpose of a stream: pixel noise; key (blend, checksum of the survey's and band's name)."""
 
+SAMPLING = 3
+"""Purpose of a stream: which galaxies a blend of a data set has; key (blend, attempt)."""
+
 
 def stream(seed: int, *key: int) -> np.random.SeedSequence:
     """Returns the seed sequence of one key.

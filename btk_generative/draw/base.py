@@ -121,6 +121,19 @@ class StreamGenerator(DrawBlendsGenerator):
                 )
         check_catsim(self.catalog.table, tuple(survey.available_filters))
 
+    def seek(self, blend: int, batch_size: int) -> None:
+        """Continues with another blend of the same seed.
+
+        The sampling function stays where it is: one that is to give the galaxies of that blend
+        has to be told as well.
+
+        Args:
+            blend: Index of the first blend of the next batch.
+            batch_size: Number of blends in the batches from then on.
+        """
+        self._next_blend = blend
+        self.batch_size = self.blend_generator.batch_size = batch_size
+
     def __next__(self) -> BlendBatch | SurveyBatches:
         """Draws the next batch.
 

@@ -1,0 +1,34 @@
+"""Configuration of `btk-generative generate`."""
+
+from pathlib import Path
+
+from pydantic import Field, PositiveInt, model_validator
+
+from btk_generative.config import BlendsConfig
+
+
+class GenerateConfig(BlendsConfig):
+    """What to draw, in how many shards, and who draws it."""
+
+    shards: PositiveInt = Field(1, description="number of shards, which are drawn independently")
+    blends_per_shard: PositiveInt = Field(100, description="blends in each shard")
+    isolated: bool = Field(False, description="whether to keep every galaxy's own image")
+    batch_size: PositiveInt = Field(20, description="blends that are in memory together")
+    scheduler: str = Field(
+        "local",
+        description="local, threads, slurm, pbs, htcondor, or the address of a Dask scheduler",
+    )
+    workers: PositiveInt = Field(1, description="processes (or threads, or jobs) that draw")
+
+    @model_validator(mode="after")
+    def _absolute_paths(self):
+        # workers may run elsewhere
+        if self.catalog.path is not None and self.catalog.path.exists():
+            self.catalog.path = self.catalog.path.absolute()
+        if Path(self.model).is_file():
+            self.model = str(Path(self.model).absolute())
+        return self
+
+    def identity(self) -> dict:
+        """The keys on which the data depend: all but those that say who draws, and how."""
+        return self.model_dump(mode="json", exclude={"batch_size", "scheduler", "workers"})

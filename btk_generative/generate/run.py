@@ -1,0 +1,127 @@
+"""Draws the shards of a data set that are still missing."""
+
+import threading
+from functools import cache
+
+from tqdm.auto import tqdm
+
+from btk_generative.errors import ConfigError, GenerativeError, OutputError
+from btk_generative.generate import manifest
+from btk_generative.generate.config import GenerateConfig
+from btk_generative.generate.schedulers import run_tasks
+from btk_generative.generate.store import Store
+
+_thread = threading.local()
+_loading = threading.Lock()
+
+
+def generate(
+    config: GenerateConfig, output, shard: int | None = None, progress: bool = True
+) -> dict:
+    """Draws a data set, or what is still missing of it.
+
+    A shard is the same, bit for bit, whoever draws it and when. A run that was stopped in any way
+    goes on where it was when it is started again.
+
+    Args:
+        config: What to draw.
+        output: Folder, or address in an object store (``s3://bucket/name``), of the data set.
+        shard: Draws only this shard, in this process, as a task of a job array does.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        ``{"drawn": shards drawn now, "complete": shards complete, "shards": all of them}``.
+
+    Raises:
+        OutputError: If the folder is in use, holds something else or cannot be written.
+        GenerativeError: If the configuration, catalogue or model is not usable, or if shards
+            failed for another reason; those that are complete stay.
+    """
+    store = Store(output)
+    if shard is not None and not 0 <= shard < config.shards:
+        raise ConfigError(f"shard must be from 0 to {config.shards - 1}, not {shard}")
+    with store.lock(shared=shard is not None):
+        manifest.check(store, config)
+        if shard is None:
+            store.remove_partial()
+        done = manifest.finished(store, config.shards)
+        missing = [
+            k for k in ([shard] if shard is not None else range(config.shards)) if k not in done
+        ]
+        failures = {}
+        bar = tqdm(
+            total=config.shards if shard is None else 1,
+            initial=len(done) if shard is None else 0,
+            unit="shard",
+            disable=not progress or not missing,
+        )
+        with bar:
+            in_process = shard is not None or (config.scheduler == "local" and config.workers == 1)
+            text = config.model_dump_json()
+            if in_process:
+                results = ((k, draw_shard(text, store.url, k)) for k in missing)
+            else:
+                results = run_tasks(
+                    config.scheduler,
+                    config.workers,
+                    draw_shard,
+                    ((k, (text, store.url, k)) for k in missing),
+                    bar.write,
+                )
+            try:
+                for number, result in results:
+                    if isinstance(result, GenerativeError):
+                        raise result
+                    if isinstance(result, Exception):
+                        failures[number] = result
+                    rate = (bar.format_dict["rate"] or 0) * config.blends_per_shard
+                    bar.set_postfix_str(f"{rate:.4g} blends/s, {len(failures)} failed", False)
+                    bar.update(not isinstance(result, Exception))
+            except OutputError as error:
+                complete = len(manifest.finished(store, config.shards))
+                raise OutputError(
+                    f"{error}. {complete} of {config.shards} shards are complete and safe; the"
+                    " same command draws the others"
+                ) from error
+        done = manifest.finished(store, config.shards)
+    if failures:
+        number, error = min(failures.items())
+        raise GenerativeError(
+            f"{len(failures)} shards failed, the first of them {number}:"
+            f" {type(error).__name__}: {error}. The same command tries them again"
+        )
+    return {"drawn": len(missing), "complete": len(done), "shards": config.shards}
+
+
+def draw_shard(config_json: str, url: str, shard: int) -> dict:
+    """Draws one shard, in whatever process or thread; loads catalogue and model only once.
+
+    Args:
+        config_json: A `GenerateConfig`, as JSON.
+        url: Where the data set is.
+        shard: Number of the shard.
+
+    Returns:
+        The shard's row of the manifest.
+    """
+    from btk_generative.generate.shard import ShardMaker
+
+    store = Store(url)
+    key = (config_json, url)
+    if getattr(_thread, "key", None) != key:
+        with _loading:
+            config, catalog, model = _load(config_json, url)
+            _thread.maker = ShardMaker(config, catalog, model)
+            _thread.key = key
+    return _thread.maker.make(store, shard)
+
+
+@cache
+def _load(config_json, url):
+    """Reads catalogue and model, and makes sure that the data set is made from the same."""
+    from btk_generative.models import load_model
+
+    config = GenerateConfig.model_validate_json(config_json)
+    catalog, model = config.catalog.read(), load_model(config.model)
+    manifest.claim(Store(url), manifest.describe(config, catalog, model))
+    return config, catalog, model

@@ -1,0 +1,130 @@
+"""Runs tasks on Dask: on this machine, on a batch system's nodes, or on a running cluster.
+
+Workers are processes that Dask spawns (never forks: a process that has used TensorFlow must not be
+forked). They send back what a task returns, which is a few hundred bytes for a shard.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import islice
+
+from btk_generative.errors import ConfigError
+
+JOB_QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "htcondor": "HTCondorCluster"}
+"""Batch systems, and the classes of dask-jobqueue that submit to them."""
+
+_RETRIES = 2  # times that a task is tried again
+_AHEAD = 10  # tasks given to the scheduler for each worker, so that it is neither idle nor full
+
+_ONE_THREAD = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    )
+}
+
+
+def run_tasks(
+    scheduler: str,
+    workers: int,
+    function: Callable,
+    tasks: Iterable[tuple[int, tuple]],
+    log: Callable[[str], None] = print,
+) -> Iterator[tuple[int, object]]:
+    """Calls a function for every task, in any order.
+
+    Args:
+        scheduler: "local" (processes on this machine), "threads", a batch system ("slurm", "pbs",
+            "htcondor"), or the address of a Dask scheduler ("tcp://host:8786").
+        workers: Number of processes, threads or jobs; of no meaning for an address.
+        function: What to call; workers import it by its name.
+        tasks: Pairs of a number and the arguments.
+        log: Is told where the dashboard is.
+
+    Yields:
+        The number of a task, and what it returned or the exception that it raised in the end. A
+        task whose worker died is given to another.
+
+    Raises:
+        ConfigError: If the scheduler is unknown or its package is not installed.
+    """
+    with _client(scheduler, workers) as client:
+        from distributed import as_completed
+
+        log(f"Dask dashboard: {client.dashboard_link}")
+        number_of = {}
+        tasks = iter(tasks)
+
+        def submit(count):
+            for number, arguments in islice(tasks, count):
+                future = client.submit(function, *arguments, pure=False, retries=_RETRIES)
+                number_of[future.key] = number
+                yield future
+
+        workers = max(workers, len(client.scheduler_info()["workers"]))
+        waiting = as_completed(submit(_AHEAD * workers))
+        for future in waiting:
+            error = future.exception()
+            yield number_of.pop(future.key), (future.result() if error is None else error)
+            for another in submit(1):
+                waiting.add(another)
+
+
+@contextmanager
+def _client(scheduler, workers):
+    if find_spec("distributed") is None:
+        raise ConfigError(
+            f"scheduler '{scheduler}' with {workers} workers needs Dask:"
+            " pip install 'btk-generative[dask]'"
+        )
+    from distributed import Client, LocalCluster
+
+    if scheduler == "local":
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=None,
+            env=_ONE_THREAD,
+        )
+    elif scheduler == "threads":
+        cluster = LocalCluster(
+            n_workers=1, threads_per_worker=workers, processes=False, memory_limit=None
+        )
+    elif scheduler in JOB_QUEUES:
+        cluster = _job_queue(scheduler)
+        cluster.scale(jobs=workers)
+    elif "://" in scheduler:
+        try:
+            client = Client(scheduler, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+        with client:
+            yield client
+        return
+    else:
+        raise ConfigError(
+            f"scheduler may be local, threads, {', '.join(JOB_QUEUES)} or an address such as"
+            f" tcp://host:8786, not '{scheduler}'"
+        )
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def _job_queue(name):
+    if find_spec("dask_jobqueue") is None:
+        raise ConfigError(f"scheduler '{name}' needs dask-jobqueue: pip install dask-jobqueue")
+    import dask_jobqueue
+
+    try:
+        # queue, memory and time are in Dask's own configuration (jobqueue.yaml)
+        return getattr(dask_jobqueue, JOB_QUEUES[name])()
+    except ValueError as error:
+        raise ConfigError(
+            f"scheduler '{name}': {error}; set it under jobqueue.{name} in ~/.config/dask"
+        ) from error

@@ -1,0 +1,90 @@
+"""Blends in an HDF5 file that `btk.blend_batch.BlendBatch.load` reads.
+
+The layout is BTK's own, in float32, compressed (shuffle and gzip), a chunk for each blend and each
+isolated galaxy, so that one blend is read without the others and a galaxy that is not there takes
+no space. Isolated images are smooth, and the last digits of their wings, which are noise of the
+arithmetic, would not compress: each pixel is rounded to float32's resolution at the brightest
+pixel of its image.
+"""
+
+from contextlib import contextmanager
+
+import h5py
+import numpy as np
+from astropy.table import Table
+
+_FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+@contextmanager
+def create(path: str, blends: int, isolated: bool):
+    """Creates a shard.
+
+    Args:
+        path: The file.
+        blends: Number of blends that it will hold.
+        isolated: Whether to keep isolated images. Without them BTK reads zeros in their place.
+
+    Yields:
+        A function that adds a batch (`btk_generative.draw.SurveyBatch`) to the file.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    try:
+        with h5py.File(path, "w") as file:
+            writer = _Writer(file, blends, isolated)
+            yield writer.append
+            if writer.count != blends:
+                raise ValueError(f"{path} got {writer.count} blends instead of {blends}")
+    except RuntimeError as error:  # what HDF5 raises where closing a file fails
+        raise OSError(str(error)) from error
+
+
+class _Writer:
+    def __init__(self, file, blends, isolated):
+        self.file, self.blends, self.isolated = file, blends, isolated
+        self.count = 0
+
+    def append(self, batch) -> None:
+        if self.count == 0:
+            self._prepare(batch)
+        images, isolated = self.file["blend_images"], self.file["isolated_images"]
+        for index, table in enumerate(batch.catalog_list):
+            images[self.count] = batch.blend_images[index]
+            if self.isolated:
+                for galaxy in range(len(table)):
+                    isolated[self.count, galaxy] = _rounded(batch.isolated_images[index, galaxy])
+            self.file.create_dataset(
+                f"catalog_list/{self.count}", data=_as_rows(table), dtype=self.file["row"]
+            )
+            self.count += 1
+
+    def _prepare(self, batch):
+        file, shape = self.file, batch.isolated_images.shape[1:]
+        for name, one in (("blend_images", shape[1:]), ("isolated_images", shape)):
+            chunk = (1,) * (1 + len(one) - 3) + one[-3:]
+            file.create_dataset(name, (self.blends, *one), "f4", chunks=chunk, **_FILTERS)
+        file.create_dataset("psf", data=batch.get_numpy_psf().astype(np.float32))
+        file["row"] = _as_rows(batch.catalog_list[0]).dtype  # shared by the blends' tables
+        file.attrs["batch_size"] = self.blends
+        file.attrs["max_n_sources"] = batch.max_n_sources
+        file.attrs["stamp_size"] = batch.stamp_size
+        file.attrs["survey_name"] = batch.survey.name
+        file.attrs["isolated"] = self.isolated
+
+
+def _as_rows(table: Table) -> np.ndarray:
+    rows = np.asarray(table.as_array())
+    names = [
+        (name, f"S{kind.itemsize // 4}") if kind.kind == "U" else (name, kind)
+        for name, kind in ((n, rows.dtype[n]) for n in rows.dtype.names)
+    ]
+    return rows.astype(names)
+
+
+def _rounded(images):
+    """Images [bands, N, N] as float32, each in steps of its maximum's last digit."""
+    peak = np.abs(images).max(axis=(-1, -2), keepdims=True)
+    step = 2.0 ** (np.ceil(np.log2(np.maximum(peak, 1e-30))) - 23)
+    return (np.round(images / step) * step).astype(np.float32)

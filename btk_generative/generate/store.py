@@ -1,0 +1,201 @@
+"""A folder, local or in an object store, in which a file is either complete or not there."""
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import fsspec
+
+from btk_generative.errors import OutputError
+
+PARTIAL = ".partial"
+
+
+class Store:
+    """Files under one root, named by paths relative to it.
+
+    Attributes:
+        url: The root as given, with which a worker opens the store again.
+        local: Whether it is a folder of this machine's file systems.
+        filesystem: The fsspec file system that the root is on.
+    """
+
+    def __init__(self, url):
+        """Opens the root, which need not exist.
+
+        Args:
+            url: A local path or an fsspec address, such as ``s3://bucket/name``.
+
+        Raises:
+            OutputError: If the protocol is unknown or its package is not installed.
+        """
+        self.url = str(url)
+        try:
+            self.filesystem, self._root = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise OutputError(f"{url}: {error}") from error
+        self.local = "file" in self.filesystem.protocol
+        if self.local:
+            self.url = self._root = os.path.abspath(self._root)
+
+    def path(self, name: str) -> str:
+        """Path of a file for this store's file system."""
+        return f"{self._root}/{name}"
+
+    def open(self, name: str):
+        """Opens a file to read bytes from."""
+        return (
+            open(self.path(name), "rb")
+            if self.local
+            else self.filesystem.open(self.path(name), "rb")
+        )
+
+    def exists(self, name: str = "") -> bool:
+        """Whether a file or folder is there."""
+        return self.filesystem.exists(self.path(name))
+
+    def list(self, folder: str) -> list[str]:
+        """Names of the files in a folder, sorted; none where there is no such folder."""
+        if not self.local:
+            self.filesystem.invalidate_cache()
+        if not self.exists(folder):
+            return []
+        return sorted(
+            PurePosixPath(p).name for p in self.filesystem.ls(self.path(folder), detail=False)
+        )
+
+    def remove(self, name: str) -> None:
+        """Removes a file if it is there."""
+        if self.exists(name):
+            self.filesystem.rm_file(self.path(name))
+
+    def read_json(self, name: str):
+        """Reads a JSON file.
+
+        Raises:
+            ValueError: If it holds no JSON.
+            OSError: If it cannot be read.
+        """
+        with self.open(name) as file:
+            return json.loads(file.read())
+
+    def write_json(self, name: str, value) -> None:
+        """Writes a JSON file."""
+        with self.new_file(name) as file:
+            Path(file.path).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    @contextmanager
+    def new_file(self, name: str) -> Iterator["NewFile"]:
+        """Gives a local path to write to; the file gets its name when the block has ended well.
+
+        Args:
+            name: The file.
+
+        Yields:
+            A `NewFile`, whose ``size`` and ``sha256`` are there after the block.
+
+        Raises:
+            OutputError: If it cannot be written, because the disk is full, say. Nothing is left.
+        """
+        target = self.path(name)
+        folder, base = os.path.split(target)
+        try:
+            with ExitStack() as stack:
+                if self.local:
+                    os.makedirs(folder, exist_ok=True)
+                    scratch = folder
+                else:
+                    scratch = stack.enter_context(tempfile.TemporaryDirectory())
+                path = os.path.join(scratch, f".{base}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+                stack.callback(Path(path).unlink, missing_ok=True)
+                file = NewFile(path)
+                yield file
+                with open(path, "rb") as written:
+                    file.size, file.sha256 = _checksum(written)
+                if self.local:
+                    _sync(path)
+                    os.replace(path, target)
+                    _sync(folder)
+                else:
+                    self.filesystem.makedirs(folder, exist_ok=True)
+                    self.filesystem.put_file(path, target)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"cannot write {target}: {error}") from error
+
+    def checksum(self, name: str) -> tuple[int, str]:
+        """Size and SHA-256 of a file."""
+        with self.open(name) as file:
+            return _checksum(file)
+
+    def remove_partial(self) -> None:
+        """Removes what a killed run left half-written. Only while nobody else writes."""
+        if self.local:
+            for path in Path(self._root).rglob(f".*{PARTIAL}"):
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self, shared: bool = False):
+        """Keeps other runs out of a local folder.
+
+        The lock is the operating system's: it ends with the process, however that ends.
+
+        Args:
+            shared: Whether others that also say so may come in, as the tasks of a job array.
+
+        Raises:
+            OutputError: If another run is in the folder, or it cannot be made.
+        """
+        if not self.local:
+            yield
+            return
+        try:
+            os.makedirs(self._root, exist_ok=True)
+            descriptor = os.open(self.path(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self._root}: {error.strerror}") from error
+        try:
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise OutputError(
+                f"another run is writing to {self._root}; wait for it or choose another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@dataclass
+class NewFile:
+    """A file that is being written."""
+
+    path: str
+    """Where to write it."""
+    size: int = 0
+    """Bytes, once it is written."""
+    sha256: str = ""
+    """Checksum, once it is written."""
+
+
+def _checksum(file):
+    digest = hashlib.file_digest(file, "sha256")
+    return file.tell(), digest.hexdigest()
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
