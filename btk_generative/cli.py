@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from btk_generative.errors import GenerativeError
+from btk_generative.generate.commands import dataset, generate
 from btk_generative.generate import commands
 
 app = typer.Typer(
@@ -42,6 +43,10 @@ def draw(config: Config, output: Output, changes: Set = None) -> None:
 
 app.command()(commands.generate)
 app.add_typer(commands.dataset, name="dataset")
+
+
+app.command()(generate)
+app.add_typer(dataset, name="dataset")
 
 
 def main() -> None:
