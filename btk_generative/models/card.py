@@ -1,0 +1,111 @@
+"""The card of a model, `model.json`: what it takes, what it gives, where it comes from."""
+
+import json
+import math
+from typing import Annotated, Any, Literal
+
+import astropy.units as u
+import pydantic
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic.dataclasses import dataclass
+
+from btk_generative.errors import ModelError
+
+SCHEMA = 1
+"""Version of the artifact format."""
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+_CONFIG = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class ModelInput:
+    """A condition that a model takes: a column of its name in the table of conditions."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    """Name of the column and of the tensor."""
+
+    unit: str = ""
+    """Unit as astropy writes it; empty for a pure number."""
+
+    minimum: float | None = None
+    """Smallest value that the model was trained on; minus infinity where it is not known."""
+
+    maximum: float | None = None
+    """Largest value that the model was trained on; infinity where it is not known."""
+
+    missing: float | None = None
+    """What stands for the value of a component that a galaxy lacks; None if it cannot lack it."""
+
+    description: str = ""
+    """What it is, in a line."""
+
+    def __post_init__(self):
+        try:
+            u.Unit(self.unit)
+        except ValueError as error:
+            raise ValueError(f"unit '{self.unit}' of input '{self.name}' is unknown") from error
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        if low > high:
+            raise ValueError(f"input '{self.name}' has minimum {low} above maximum {high}")
+        object.__setattr__(self, "minimum", low)
+        object.__setattr__(self, "maximum", high)
+
+
+class Card(pydantic.BaseModel):
+    """What `model.json` holds."""
+
+    model_config = _CONFIG
+
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    name: Text
+    description: Text
+    inputs: list[ModelInput]
+    random_size: NonNegativeInt
+    stamp_size: PositiveInt
+    pixel_scale: PositiveFloat | Literal["output"]
+    oriented: bool
+    licence: Text
+    citation: str
+    provenance: dict[str, Any]
+    metrics: dict[str, Any] = {}
+    files: dict[str, str] = {}
+
+
+def parse(card: dict, path) -> Card:
+    """Returns the card that a dictionary holds.
+
+    Raises:
+        ModelError: If it has another schema version, or a key is missing, unknown or has a value
+            that it may not have; the message names them.
+    """
+    version = card.get("schema") if isinstance(card, dict) else None
+    if version != SCHEMA:
+        raise ModelError(
+            f"{path}: model.json has schema {version!r}, and this version of btk_generative reads "
+            f"schema {SCHEMA}; update the package or get the model in that format"
+        )
+    try:
+        parsed = Card.model_validate(card)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()
+        )
+        raise ModelError(f"{path}: model.json is not valid: {problems}") from error
+    names = [given.name for given in parsed.inputs]
+    if len(set(names)) < len(names) or {"random_normal", "image", "pixel_scale"} & set(names):
+        raise ModelError(f"{path}: model.json: names of inputs are repeated or reserved: {names}")
+    return parsed
+
+
+def read(content: bytes, path) -> dict:
+    """Returns the dictionary in the bytes of a `model.json`.
+
+    Raises:
+        ModelError: If they are not JSON.
+    """
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ModelError(f"{path}: model.json is not JSON: {error}") from error

@@ -1,0 +1,221 @@
+"""Networks as frozen TensorFlow graphs.
+
+A frozen graph holds its weights as constants, so it needs no other file and no initialisation, and
+what it may do can be read off the list of its operations.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from btk_generative.errors import ModelError
+
+RANDOM_OPS = frozenset({"RandomStandardNormal", "RandomUniform", "TruncatedNormal"})
+_STATEFUL_ALLOWED = RANDOM_OPS | {"Assert", "PartitionedCall", "StatefulPartitionedCall"}
+_STATELESS_REJECTED = frozenset(
+    "ReadFile MatchingFiles ImmutableConst ShardedFilename GenerateVocabRemapping "
+    "PyFuncStateless DebugIdentity DebugNanCount DebugNumericSummary".split()
+)
+_NOTES = (b"oneDNN custom operations", b"absl::InitializeLog", b"cpu_feature_guard", b"AVX")
+"""Lines that TensorFlow writes when it starts, whatever its log level."""
+
+
+def import_tensorflow():
+    """Returns the module tensorflow, imported without its start-up notes.
+
+    Warnings and errors are passed on, and a user who has set TF_CPP_MIN_LOG_LEVEL gets all of it.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow
+
+        return tensorflow
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    try:
+        with _without_notes():
+            import tensorflow
+
+            tensorflow.constant(0.0)
+    finally:
+        del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+    return tensorflow
+
+
+@contextmanager
+def _without_notes():
+    """Holds back the file descriptor of stderr, and then passes on all but TensorFlow's notes."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not any(note in line for note in _NOTES):
+                    os.write(2, line)
+
+
+@dataclass
+class Graph:
+    """A frozen graph with named inputs and outputs. It can be pickled."""
+
+    definition: bytes
+    """Serialised GraphDef."""
+
+    inputs: dict[str, str]
+    """Name of the tensor of each input."""
+
+    outputs: dict[str, str]
+    """Name of the tensor of each output, "image" and perhaps "pixel_scale"."""
+
+    path: str = "the model"
+    """Where it comes from, for messages."""
+
+    _function: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self):
+        return {**self.__dict__, "_function": None}
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs the graph.
+
+        Args:
+            inputs: An array per input; each is cast and reshaped to what the graph takes.
+
+        Returns:
+            An array per output.
+
+        Raises:
+            ModelError: If TensorFlow cannot run the graph.
+        """
+        tf = import_tensorflow()
+        if self._function is None:
+            self._function = self._compile(tf)
+        tensors = []
+        for name, spec in zip(self.inputs, self._function.inputs, strict=False):
+            shape = [-1, *spec.shape.as_list()[1:]]
+            tensors.append(tf.constant(inputs[name].reshape(shape), spec.dtype))
+        try:
+            return {name: value.numpy() for name, value in self._function(*tensors).items()}
+        except tf.errors.OpError as error:
+            raise ModelError(f"{self.path}: the graph fails: {error.message}") from error
+
+    def _compile(self, tf) -> Callable:
+        graph_def = tf.compat.v1.GraphDef.FromString(self.definition)
+        check_operations(graph_def, self.path)
+        try:
+            wrapped = tf.compat.v1.wrap_function(
+                lambda: tf.graph_util.import_graph_def(graph_def, name=""), []
+            )
+            tensor = wrapped.graph.get_tensor_by_name
+            return wrapped.prune(
+                [tensor(name) for name in self.inputs.values()],
+                {key: tensor(name) for key, name in self.outputs.items()},
+            )
+        except (ValueError, KeyError, tf.errors.OpError) as error:
+            raise ModelError(
+                f"{self.path}: TensorFlow {tf.__version__} cannot read the graph: {error}"
+            ) from error
+
+
+def check_operations(graph_def, path) -> None:
+    """Raises a `ModelError` if a graph could do more than compute.
+
+    No operation may keep state (read a variable, print, write, call Python) or read a file.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
+    functions = {f.signature.name for f in graph_def.library.function}
+    unsafe = set()
+    for operation in {node.op for node in nodes} - functions:
+        known = op_def_registry.get(operation)
+        if (
+            known is None
+            or operation in _STATELESS_REJECTED
+            or (known.is_stateful and operation not in _STATEFUL_ALLOWED)
+        ):
+            unsafe.add(operation)
+    if unsafe:
+        raise ModelError(
+            f"{path}: the graph has operations that a model may not have, {sorted(unsafe)}:"
+            " a model may only compute, with its weights as constants; not loaded"
+        )
+
+
+def freeze(function: Callable, inputs: list[str], random_size: int) -> Graph:
+    """Returns the graph of a function, its variables turned into constants.
+
+    Args:
+        function: Takes a float32 tensor ``[None]`` per name in inputs and ``random_normal``
+            ``[None, random_size]``, as keywords, and returns a dictionary of tensors.
+        inputs: Names of the conditions.
+        random_size: Length of a galaxy's random vector.
+    """
+    tf = import_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    specs = {name: tf.TensorSpec([None], tf.float32, name) for name in inputs}
+    specs["random_normal"] = tf.TensorSpec([None, random_size], tf.float32, "random_normal")
+    whole = tf.function(lambda **tensors: function(**tensors), autograph=False)
+    traced = whole.get_concrete_function(**specs)
+    if not isinstance(traced.structured_outputs, dict):
+        raise ModelError("the function to write must return a dictionary with the key 'image'")
+    keys = sorted(traced.structured_outputs)
+    frozen = convert_variables_to_constants_v2(traced)
+    graph_def, renamed = _canonical(frozen.graph.as_graph_def(), sorted(specs), frozen.outputs)
+    return Graph(
+        graph_def.SerializeToString(deterministic=True),
+        {name: f"{name}:0" for name in sorted(specs)},
+        dict(zip(keys, renamed, strict=True)),
+    )
+
+
+def _canonical(graph_def, inputs: list[str], outputs: list):
+    """Returns the part of a graph that makes its outputs, and the outputs' names in it.
+
+    Order and names of the nodes do not tell how the graph was traced.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+    order, waiting = list(inputs), [tensor.op.name for tensor in reversed(outputs)]
+    seen = set(order)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            order.append(name)
+            waiting += [_node(source) for source in reversed(nodes[name].input)]
+    names = dict(zip(inputs, inputs, strict=True))
+    names |= {name: f"n{index}" for index, name in enumerate(order) if name not in names}
+    frames = {}
+    part = type(graph_def)(versions=graph_def.versions, library=graph_def.library)
+    for name in order:
+        node = part.node.add()
+        node.CopyFrom(nodes[name])
+        node.name = names[name]
+        node.ClearField("experimental_debug_info")
+        for index, source in enumerate(node.input):
+            old = _node(source)
+            node.input[index] = source.replace(old, names[old], 1)
+        for key in [key for key in node.attr if key.startswith("_")]:
+            del node.attr[key]
+        if "frame_name" in node.attr:
+            frame = node.attr["frame_name"].s
+            node.attr["frame_name"].s = frames.setdefault(frame, f"f{len(frames)}".encode())
+    return part, [f"{names[tensor.op.name]}:{tensor.value_index}" for tensor in outputs]
+
+
+def _node(source: str) -> str:
+    """Returns the name of the node in a reference to one of its outputs."""
+    return source.removeprefix("^").split(":")[0]
