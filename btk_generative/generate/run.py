@@ -1,7 +1,9 @@
 """Draws the shards of a data set that are still missing."""
 
 import threading
-from functools import cache
+import time
+import uuid
+from functools import lru_cache
 
 from tqdm.auto import tqdm
 
@@ -45,38 +47,17 @@ def generate(
         if shard is None:
             store.remove_partial()
         done = manifest.finished(store, config.shards)
-        missing = [
-            k for k in ([shard] if shard is not None else range(config.shards)) if k not in done
-        ]
-        failures = {}
+        wanted = range(config.shards) if shard is None else [shard]
+        missing = [number for number in wanted if number not in done]
         bar = tqdm(
-            total=config.shards if shard is None else 1,
-            initial=len(done) if shard is None else 0,
+            total=len(wanted),
+            initial=len(wanted) - len(missing),
             unit="shard",
             disable=not progress or not missing,
         )
         with bar:
-            in_process = shard is not None or (config.scheduler == "local" and config.workers == 1)
-            text = config.model_dump_json()
-            if in_process:
-                results = ((k, draw_shard(text, store.url, k)) for k in missing)
-            else:
-                results = run_tasks(
-                    config.scheduler,
-                    config.workers,
-                    draw_shard,
-                    ((k, (text, store.url, k)) for k in missing),
-                    bar.write,
-                )
             try:
-                for number, result in results:
-                    if isinstance(result, GenerativeError):
-                        raise result
-                    if isinstance(result, Exception):
-                        failures[number] = result
-                    rate = (bar.format_dict["rate"] or 0) * config.blends_per_shard
-                    bar.set_postfix_str(f"{rate:.4g} blends/s, {len(failures)} failed", False)
-                    bar.update(not isinstance(result, Exception))
+                failures = _draw(config, store, missing, shard is not None, bar)
             except OutputError as error:
                 complete = len(manifest.finished(store, config.shards))
                 raise OutputError(
@@ -93,10 +74,33 @@ def generate(
     return {"drawn": len(missing), "complete": len(done), "shards": config.shards}
 
 
-def draw_shard(config_json: str, url: str, shard: int) -> dict:
-    """Draws one shard, in whatever process or thread; loads catalogue and model only once.
+def _draw(config, store, shards, alone, bar) -> dict[int, Exception]:
+    """Draws shards and returns the errors of those that failed, but raises a user's mistake."""
+    common = (uuid.uuid4().hex, config.model_dump_json(), store.url)
+    if alone or (config.scheduler == "local" and config.workers == 1):
+        results = ((number, draw_shard(*common, number)) for number in shards)
+    else:
+        tasks = ((number, (*common, number)) for number in shards)
+        results = run_tasks(config.scheduler, config.workers, draw_shard, tasks, bar.write)
+    failures, drawn, started = {}, 0, time.monotonic()
+    for number, result in results:
+        if isinstance(result, GenerativeError):
+            raise result
+        if isinstance(result, Exception):
+            failures[number] = result
+        else:
+            drawn += result["blends"]
+            bar.update()
+        rate = drawn / (time.monotonic() - started)
+        bar.set_postfix_str(f"{rate:.4g} blends/s, {len(failures)} failed")
+    return failures
+
+
+def draw_shard(run: str, config_json: str, url: str, shard: int) -> dict:
+    """Draws one shard, in whatever process or thread.
 
     Args:
+        run: Names the run: catalogue and model are loaded once for each.
         config_json: A `GenerateConfig`, as JSON.
         url: Where the data set is.
         shard: Number of the shard.
@@ -107,21 +111,20 @@ def draw_shard(config_json: str, url: str, shard: int) -> dict:
     from btk_generative.generate.shard import ShardMaker
 
     store = Store(url)
-    key = (config_json, url)
-    if getattr(_thread, "key", None) != key:
+    if getattr(_thread, "run", None) != run:
         with _loading:
-            config, catalog, model = _load(config_json, url)
+            config, catalog, model = _load(run, config_json, store)
             _thread.maker = ShardMaker(config, catalog, model)
-            _thread.key = key
+            _thread.run = run
     return _thread.maker.make(store, shard)
 
 
-@cache
-def _load(config_json, url):
+@lru_cache(maxsize=1)
+def _load(run, config_json, store):
     """Reads catalogue and model, and makes sure that the data set is made from the same."""
     from btk_generative.models import load_model
 
     config = GenerateConfig.model_validate_json(config_json)
     catalog, model = config.catalog.read(), load_model(config.model)
-    manifest.claim(Store(url), manifest.describe(config, catalog, model))
+    manifest.claim(store, manifest.describe(config, catalog, model))
     return config, catalog, model

@@ -49,24 +49,30 @@ class _Writer:
     def append(self, batch) -> None:
         if self.count == 0:
             self._prepare(batch)
-        images, isolated = self.file["blend_images"], self.file["isolated_images"]
         for index, table in enumerate(batch.catalog_list):
-            images[self.count] = batch.blend_images[index]
+            self.images[self.count] = batch.blend_images[index]
             if self.isolated:
                 for galaxy in range(len(table)):
-                    isolated[self.count, galaxy] = _rounded(batch.isolated_images[index, galaxy])
-            self.file.create_dataset(
-                f"catalog_list/{self.count}", data=_as_rows(table), dtype=self.file["row"]
-            )
+                    image = batch.isolated_images[index, galaxy]
+                    self.isolated_images[self.count, galaxy] = _rounded(image)
+            self.tables.create_dataset(str(self.count), data=_as_rows(table), dtype=self.row)
             self.count += 1
 
     def _prepare(self, batch):
         file, shape = self.file, batch.isolated_images.shape[1:]
-        for name, one in (("blend_images", shape[1:]), ("isolated_images", shape)):
+
+        def create(name, one):
             chunk = (1,) * (1 + len(one) - 3) + one[-3:]
-            file.create_dataset(name, (self.blends, *one), "f4", chunks=chunk, **_FILTERS)
-        file.create_dataset("psf", data=batch.get_numpy_psf().astype(np.float32))
+            return file.create_dataset(name, (self.blends, *one), "f4", chunks=chunk, **_FILTERS)
+
+        # open until the file is closed: HDF5 would write out what it holds back at each closing,
+        # and the order of the bytes would depend on the batches
+        self.images = create("blend_images", shape[1:])
+        self.isolated_images = create("isolated_images", shape)
+        self.tables = file.create_group("catalog_list")
         file["row"] = _as_rows(batch.catalog_list[0]).dtype  # shared by the blends' tables
+        self.row = file["row"]
+        file.create_dataset("psf", data=batch.get_numpy_psf().astype(np.float32))
         file.attrs["batch_size"] = self.blends
         file.attrs["max_n_sources"] = batch.max_n_sources
         file.attrs["stamp_size"] = batch.stamp_size

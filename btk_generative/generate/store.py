@@ -45,6 +45,12 @@ class Store:
         if self.local:
             self.url = self._root = os.path.abspath(self._root)
 
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Store) and self.url == other.url
+
     def path(self, name: str) -> str:
         """Path of a file for this store's file system."""
         return f"{self._root}/{name}"
@@ -190,7 +196,7 @@ class NewFile:
 
 def _checksum(file):
     digest = hashlib.file_digest(file, "sha256")
-    return file.tell(), digest.hexdigest()
+    return file.seek(0, os.SEEK_END), digest.hexdigest()
 
 
 def _sync(path):
