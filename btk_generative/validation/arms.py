@@ -1,28 +1,32 @@
-"""The galaxies of one sample drawn in several ways, and measured by several processes.
+"""The galaxies of one sample, drawn as parametric fits, by a model, or as HST saw them.
 
-A batch holds what is needed to draw some rows. It travels to worker processes that are started
-afresh, never forked, so that a parent may use TensorFlow.
+A batch holds what is needed to draw and to measure some rows; it travels to worker processes.
 """
 
-import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import galsim
 import numpy as np
-from astropy.table import Table, vstack
-from tqdm import tqdm
+from astropy.table import Table, hstack
 
+from btk_generative.conditions import clip
 from btk_generative.models.profiles import LightProfiles
-from btk_generative.validation.cosmos import CosmosSample
+from btk_generative.randomness import MORPHOLOGY, normals
+from btk_generative.validation.cosmos import CosmosSample, conditions, position_angle
 from btk_generative.validation.morphology import PIXEL_SCALE, STAMP_SIZE, Morphology, measure
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
 
-BATCH = 128
-"""Galaxies that a worker draws and measures at a time."""
+if TYPE_CHECKING:
+    from btk_generative.models import GenerativeModel
+
+BATCH = 256
+"""Galaxies that a model samples, and a worker draws and measures, at a time."""
+
+_SUBPIXELS = 3
+_RINGS = 10
 
 
 @dataclass(frozen=True)
@@ -45,21 +49,28 @@ class Batch:
     seed: int
     """Seed of PSF and noise."""
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def galaxies(self) -> Iterator[galsim.GSObject]:
         """Yields the light profile of each row."""
         for row in self.rows:
             yield self.sample.parametric(row)
 
-    def stamps(self) -> Iterator[np.ndarray]:
-        """Yields the stamp of each row, counts per pixel, float64, shape ``[128, 128]``."""
+    def seen(self) -> Iterator[np.ndarray]:
+        """Yields each row through its PSF, without noise, float64, shape ``[128, 128]``."""
         for row, galaxy in zip(self.rows, self.galaxies(), strict=True):
-            which, noise_seed = choices(self.seed, int(row))
             if self.sample.has_images:
                 psf = self.sample.psf(row)
             else:
                 psfs = read_psfs(self.psfs)
-                psf = psfs[int(which * len(psfs))]
-            yield add_cosmos_noise(convolved(galaxy, psf), noise_seed)
+                psf = psfs[int(choices(self.seed, int(row))[0] * len(psfs))]
+            yield convolved(galaxy, psf)
+
+    def stamps(self) -> Iterator[np.ndarray]:
+        """Yields the stamp of each row with noise, counts per pixel, float64, ``[128, 128]``."""
+        for row, image in zip(self.rows, self.seen(), strict=True):
+            yield add_cosmos_noise(image, choices(self.seed, int(row))[1])
 
     def measure(self) -> Table:
         """Returns the statistics of each row: ``row`` and the fields of `Morphology`."""
@@ -83,12 +94,87 @@ class ProfileBatch(Batch):
 
     def galaxies(self) -> Iterator[galsim.GSObject]:
         """Yields the light profile of each row, turned to its position angle."""
-        angle = self.angle
-        if not self.profiles.oriented:
-            angle = angle - self.profiles.position_angle()
         shapes = self.profiles.to_galsim()
-        for shape, flux, radians in zip(shapes, self.flux, angle, strict=True):
+        turns = self.angle - self._own_angle()
+        for shape, flux, radians in zip(shapes, self.flux, turns, strict=True):
             yield shape.withFlux(flux).rotate(radians * galsim.radians)
+
+    def measure(self) -> Table:
+        """Returns the statistics, and the fields of `Shape` of the profiles before any PSF."""
+        shapes = Table(
+            rows=[
+                profile_shape(image, scale)
+                for image, scale in zip(
+                    self.profiles.images, self.profiles.pixel_scale, strict=True
+                )
+            ],
+            names=Shape._fields,
+        )
+        shapes["profile_angle"] -= self._own_angle()
+        return hstack([super().measure(), shapes])
+
+    def _own_angle(self) -> np.ndarray | float:
+        return 0.0 if self.profiles.oriented else self.profiles.position_angle()
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Two draws of the same rows, with the same PSF and noise."""
+
+    first: ProfileBatch
+    """The one draw."""
+
+    second: ProfileBatch
+    """The other."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def measure(self) -> Table:
+        """Returns the statistics of the second draw, and ``moved``.
+
+        That is the share of the light that lies elsewhere than in the first draw, through the PSF
+        and without noise: half the summed absolute difference over the flux.
+        """
+        table = self.second.measure()
+        both = zip(self.first.seen(), self.second.seen(), strict=True)
+        table["moved"] = [0.5 * np.abs(a - b).sum() / a.sum() for a, b in both]
+        return table
+
+
+class Shape(NamedTuple):
+    """The shape of a light profile, without PSF and noise."""
+
+    profile_hlr: float
+    """Radius of the ellipse that holds half the light, arcsec, circularised."""
+
+    profile_q: float
+    """Axis ratio of the adaptive elliptical Gaussian."""
+
+    profile_angle: float
+    """Angle of its major axis from the frame's +x, radians in (-pi/2, pi/2]."""
+
+
+def profile_shape(image: np.ndarray, pixel_scale: float) -> Shape:
+    """Returns the shape of one profile; NaN where the adaptive moments fail.
+
+    Args:
+        image: Surface brightness, shape ``[S, S]``.
+        pixel_scale: Pixel, arcsec.
+    """
+    found = galsim.hsm.FindAdaptiveMom(galsim.Image(image.astype(float)), strict=False)
+    if found.moments_status != 0:
+        return Shape(np.nan, np.nan, np.nan)
+    q, angle = found.observed_shape.q, found.observed_shape.beta.rad
+    fine = _SUBPIXELS * image.shape[0]
+    x = (np.arange(fine) + 0.5) / _SUBPIXELS - image.shape[0] / 2
+    x, y = np.meshgrid(x, x)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    radius = np.sqrt(along**2 * q + across**2 / q).ravel()
+    light = np.repeat(np.repeat(image.astype(float), _SUBPIXELS, 0), _SUBPIXELS, 1).ravel()
+    grown = np.cumsum(np.bincount((radius * _RINGS).astype(int), weights=light))
+    half = np.interp(0.5 * grown[-1], grown, np.arange(1, len(grown) + 1) / _RINGS)
+    return Shape(half * pixel_scale, q, angle)
 
 
 @dataclass(frozen=True)
@@ -103,40 +189,58 @@ class RealBatch(Batch):
             yield convolved(galaxy, galaxy.original_psf)
 
 
-def measure_all(batches: Iterable[Batch], total: int, label: str, jobs: int = 1) -> Table:
-    """Returns the statistics of every galaxy of some batches, in their order.
+@dataclass(frozen=True)
+class Arms:
+    """Makes the batches of the ways in which the rows of a catalogue are drawn."""
 
-    Args:
-        batches: What to draw; taken one by one, a few ahead of what is being measured.
-        total: Number of galaxies, for the progress bar.
-        label: What the progress bar says.
-        jobs: Worker processes; 1 works in this one.
-    """
-    with tqdm(total=total, desc=label, unit="galaxy") as bar:
-        tables = []
-        for table in _in_order(batches, jobs):
-            tables.append(table)
-            bar.update(len(table))
-    return vstack(tables)
+    sample: CosmosSample
+    """The catalogue."""
+
+    psfs: Path
+    """FITS file of ACS PSFs, for a catalogue without images."""
+
+    model: "GenerativeModel"
+    """The model, which gets `conditions` of the rows."""
+
+    seed: int = 0
+    """Seed of everything random."""
+
+    def parametric(self, rows: np.ndarray) -> Iterator[Batch]:
+        """Yields the rows as their full parametric fits."""
+        for piece in _split(rows):
+            yield Batch(self.sample, piece, self.psfs, self.seed)
+
+    def real(self, rows: np.ndarray) -> Iterator[RealBatch]:
+        """Yields the rows as HST saw them; needs the images."""
+        for piece in _split(rows):
+            yield RealBatch(self.sample, piece, self.psfs, self.seed)
+
+    def drawn(self, rows: np.ndarray, draw: int = 0) -> Iterator[ProfileBatch]:
+        """Yields the rows as the model draws them.
+
+        Conditions outside the model's domain are clipped, as `GenerativeGenerator` does.
+
+        Args:
+            rows: Rows of the catalogue, shape ``[n]``.
+            draw: Which of several galaxies drawn from the same row.
+        """
+        for piece in _split(rows):
+            records = self.sample.records(piece)
+            given = conditions(records)
+            clipped, ratio = clip(given, self.model.inputs)
+            keys = [(MORPHOLOGY, draw, int(row)) for row in piece]
+            latents = normals(self.seed, keys, self.model.random_size)
+            profiles = self.model.sample(clipped, random_normal=latents)
+            yield ProfileBatch(
+                self.sample,
+                piece,
+                self.psfs,
+                self.seed,
+                LightProfiles(profiles.images, profiles.pixel_scale * ratio, profiles.oriented),
+                given["bulge_flux"].filled(0) + given["disk_flux"].filled(0),
+                position_angle(records),
+            )
 
 
-def _in_order(batches: Iterable[Batch], jobs: int) -> Iterator[Table]:
-    """Yields the measurements of each batch; at most ``jobs + 2`` batches are in memory."""
-    if jobs == 1:
-        for batch in batches:
-            yield batch.measure()
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-        waiting = deque()
-        for batch in batches:
-            waiting.append(pool.submit(batch.measure))
-            if len(waiting) > jobs + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def split(rows: np.ndarray) -> list[np.ndarray]:
-    """Returns the rows in pieces of `BATCH`."""
+def _split(rows: np.ndarray) -> list[np.ndarray]:
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

@@ -73,12 +73,16 @@ class Distribution:
         """Returns how many galaxies of a table lie in each cell.
 
         Values beyond the cells of a curve count in the outermost, those beyond a histogram not.
+        The histograms of M, I and D hold the galaxies for which all three are finite.
 
         Args:
             table: Measurements with the fields of `Morphology`; what is not finite is left out.
         """
         values = np.stack([np.asarray(table[name], dtype=float) for name in self.columns], axis=1)
-        values = values[np.isfinite(values).all(axis=1)]
+        needed = list(self.columns)
+        if len(self.columns) == 2 and "gini" not in self.columns:
+            needed = ["log10_M", "log10_I", "D"]
+        values = values[np.all([np.isfinite(table[name]) for name in needed], axis=0)]
         if len(self.columns) == 1:
             values = np.clip(values, self.centres[0], self.centres[-1])
         return np.histogramdd(values, self.edges)[0]
@@ -110,20 +114,23 @@ class Distribution:
             q: Probabilities, one distribution.
 
         Returns:
-            ``tv``: total variation, half the summed absolute difference. For one statistic also
-            ``w1``, Wasserstein-1 over the standard deviation of real COSMOS, and ``ks``, the
-            largest difference of the cumulative distributions.
+            ``tv``: total variation, half the summed absolute difference. ``w1_NAME`` for each
+            column: Wasserstein-1 over the standard deviation of real COSMOS; for a histogram,
+            along its margin. For one column ``ks``: the largest difference of the cumulative
+            distributions.
         """
-        if len(self.columns) == 2:
-            return {"tv": 0.5 * np.abs(p - q).sum(axis=(-2, -1))}
-        step = np.cumsum(p - q, axis=-1)
-        real, x = self.published["cosmos"], self.centres
-        deviation = np.sqrt(real @ x**2 - (real @ x) ** 2)
-        return {
-            "w1": np.abs(step).sum(axis=-1) * (x[1] - x[0]) / deviation,
-            "ks": np.abs(step).max(axis=-1),
-            "tv": 0.5 * np.abs(p - q).sum(axis=-1),
-        }
+        axes = tuple(range(-len(self.columns), 0))
+        result = {"tv": 0.5 * np.abs(p - q).sum(axis=axes)}
+        for axis, (name, edges) in enumerate(zip(self.columns, self.edges, strict=True)):
+            others = tuple(a for a in axes if a != axes[axis])
+            real, mine, theirs = (x.sum(axis=others) for x in (self.published["cosmos"], p, q))
+            x = 0.5 * (edges[1:] + edges[:-1])
+            step = np.abs(np.cumsum(mine - theirs, axis=-1))
+            deviation = np.sqrt(real @ x**2 - (real @ x) ** 2)
+            result[f"w1_{name}"] = step.sum(axis=-1) * (x[1] - x[0]) / deviation
+        if len(self.columns) == 1:
+            result["ks"] = step.max(axis=-1)
+        return result
 
 
 def read_published(folder: str | Path) -> list[Distribution]:

@@ -1,0 +1,162 @@
+"""Figures of the report; each function returns a PNG image."""
+
+import io
+
+import numpy as np
+from astropy.table import Table
+
+from btk_generative.validation.conditional import LABELS, PANELS, binned
+from btk_generative.validation.distances import STATISTICS, measured
+from btk_generative.validation.memorisation import Neighbours
+from btk_generative.validation.published import SAMPLES, Distribution
+
+NAMES = {
+    "g": "ellipticity g",
+    "size": "size [arcsec]",
+    "rho4": r"$\rho_4$",
+    "log10_M": r"$\log_{10} M$",
+    "log10_I": r"$\log_{10} I$",
+    "D": "D",
+    "gini": "Gini",
+    "m20": r"$M_{20}$",
+}
+"""Axis labels of the statistics."""
+
+COLOURS = {"real": "black", "model": "tab:orange", "parametric": "tab:blue"}
+"""Colours of the arms."""
+
+_PUBLISHED = {"cosmos": ("black", "-"), "generative": ("tab:red", ":"), "parametric": ("navy", ":")}
+
+
+def _figure(rows: int, columns: int, width: float = 3.2, height: float = 2.5):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _png(figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def curves(distributions: list[Distribution], arms: dict[str, Table]) -> bytes:
+    """Draws the distribution of each single statistic, published and measured."""
+    single = [d for d in distributions if len(d.columns) == 1]
+    figure, axes = _figure(2, 3)
+    for axis, distribution in zip(axes.flat, single, strict=True):
+        x, name = distribution.centres, distribution.name
+        step = x[1] - x[0]
+        for sample, (colour, line) in _PUBLISHED.items():
+            label = f"published: {SAMPLES[sample]}"
+            density = distribution.published[sample] / step
+            axis.plot(x, density, line, color=colour, lw=1.2, label=label)
+        for arm, table in arms.items():
+            good = measured(table)
+            density = distribution.probabilities(distribution.counts(good), len(good)) / step
+            axis.plot(x, density, color=COLOURS[arm], lw=2, alpha=0.7, label=f"this run: {arm}")
+        shown = x[distribution.published["cosmos"] * len(x) > 0.02]
+        axis.set(xlabel=NAMES[name], xlim=(shown[0], shown[-1]), ylim=(0, None))
+    axes[0, 0].set_ylabel("density")
+    axes[1, 0].set_ylabel("density")
+    axes[0, 2].legend(fontsize=7, frameon=False)
+    return _png(figure)
+
+
+def histograms(distributions: list[Distribution], arms: dict[str, Table]) -> bytes:
+    """Draws the joint distributions of two statistics, published real COSMOS beside each arm."""
+    joint = [d for d in distributions if len(d.columns) == 2]
+    titles = ["published: real COSMOS", *(f"this run: {arm}" for arm in arms)]
+    figure, axes = _figure(len(joint), len(titles), 2.9, 2.4)
+    for line, distribution in zip(axes, joint, strict=True):
+        (x_name, y_name), (x, y) = distribution.columns, distribution.edges
+        shown = [distribution.published["cosmos"]]
+        for table in arms.values():
+            good = measured(table)
+            shown.append(distribution.probabilities(distribution.counts(good), len(good)))
+        top = shown[0].max()
+        for axis, title, values in zip(line, titles, shown, strict=True):
+            axis.pcolormesh(x, y, values.T, vmin=0, vmax=top, cmap="viridis")
+            axis.set(xlabel=NAMES[x_name], ylabel=NAMES[y_name])
+            axis.set_title(title, fontsize=9)
+    return _png(figure)
+
+
+def splits(arms: dict[str, Table], by: dict[str, np.ndarray]) -> bytes:
+    """Draws the median of every statistic, and the band of 68 %, against magnitude and size.
+
+    Args:
+        arms: Name -> measurements of the same rows.
+        by: Label of the x axis -> value per row, shape ``[n]``.
+    """
+    figure, axes = _figure(2 * len(by), 4, 2.9, 2.2)
+    for k, (label, x) in enumerate(by.items()):
+        for axis, name in zip(axes[2 * k : 2 * k + 2].flat, STATISTICS, strict=True):
+            for arm, table in arms.items():
+                _band(axis, binned(x, table[name], 8), COLOURS[arm], arm)
+            axis.set(xlabel=label, ylabel=NAMES[name])
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    return _png(figure)
+
+
+def fidelity(table: Table) -> bytes:
+    """Draws what came out of the model against what went in."""
+    figure, axes = _figure(2, 3, 3.6)
+    for axis, (x, y, title) in zip(axes.flat, PANELS, strict=True):
+        _band(axis, binned(table[x], table[y]), COLOURS["model"], None)
+        axis.axhline(1 if "ratio" in y else 0, color="0.6", lw=0.8)
+        axis.set(xlabel=LABELS[x])
+        axis.set_title(title, fontsize=9)
+        if x in ("asked_hlr", "seen_size"):
+            axis.set_xscale("log")
+    return _png(figure)
+
+
+def _band(axis, table: Table, colour: str, label: str | None) -> None:
+    axis.fill_between(table["x"], table["low"], table["high"], color=colour, alpha=0.2, lw=0)
+    axis.plot(table["x"], table["median"], color=colour, label=label)
+
+
+def neighbours(found: Neighbours) -> bytes:
+    """Draws how near the nearest training stamps of drawn and of real galaxies are."""
+    figure, axes = _figure(1, 1, 4.5, 3)
+    bins = np.linspace(0, 1, 41)
+    for values, colour, label in (
+        (found.training, "black", "training stamps, to the others"),
+        (found.drawn, COLOURS["model"], "drawn galaxies, to training stamps"),
+    ):
+        axes[0, 0].hist(
+            values, bins, density=True, histtype="step", color=colour, lw=2, label=label
+        )
+    axes[0, 0].set(xlabel="distance to the nearest, 1 − correlation", ylabel="density")
+    axes[0, 0].legend(fontsize=8, frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def montage(columns: dict[str, list[np.ndarray]], labels: list[str], noise: float) -> bytes:
+    """Draws stamps in a grid, a galaxy per row of each half, all columns on the same scale.
+
+    Args:
+        columns: Title -> stamps, as many as `labels`, counts per pixel or NaN for no image.
+        labels: What to write beside each row.
+        noise: Standard deviation of a pixel's noise: brightness is arcsinh of counts over it.
+    """
+    blocks = 2 if len(labels) > 6 else 1
+    rows = -(-len(labels) // blocks)
+    figure, axes = _figure(rows, blocks * len(columns), 1.25, 1.3)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for k, label in enumerate(labels):
+        block, row = divmod(k, rows)
+        line = axes[row, block * len(columns) : (block + 1) * len(columns)]
+        top = np.arcsinh(
+            max(np.nanpercentile(next(iter(columns.values()))[k], 99.7), 6 * noise) / noise
+        )
+        for axis, (title, stamps) in zip(line, columns.items(), strict=True):
+            image = np.arcsinh(stamps[k] / noise)
+            axis.imshow(image, origin="lower", cmap="gray_r", vmin=-1.5, vmax=top)
+            if row == 0:
+                axis.set_title(title, fontsize=8)
+        line[0].text(0.03, 0.97, label, transform=line[0].transAxes, fontsize=6, va="top")
+    return _png(figure)

@@ -1,0 +1,156 @@
+"""The whole validation of a model, from its galaxies to the report."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import galsim
+import numpy as np
+from astropy.table import vstack
+
+import btk_generative
+from btk_generative.errors import ModelError
+from btk_generative.output import new_folder
+from btk_generative.validation import sections
+from btk_generative.validation.arms import Arms, PairBatch
+from btk_generative.validation.cosmos import CosmosSample, conditions
+from btk_generative.validation.distances import distance_table, sanity
+from btk_generative.validation.published import read_published
+from btk_generative.validation.real_stamps import DRAWS, RealStamps
+from btk_generative.validation.report import write_report
+from btk_generative.validation.stamps import read_psfs
+from btk_generative.validation.workers import Workers
+
+if TYPE_CHECKING:
+    from btk_generative.models import GenerativeModel
+
+FULL, QUICK = 10_240, 1_500
+"""Galaxies of the catalogue that are drawn: the paper's own, or fewer."""
+
+_PAIRS = 1_000
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the data are."""
+
+    published: Path
+    """Folder of the published curves."""
+
+    sample: CosmosSample
+    """The galaxies that are drawn."""
+
+    psfs: Path
+    """FITS file of ACS PSFs, for a catalogue without images."""
+
+    real_stamps: Path
+    """Catalogue of real HST stamps; that part is left out where it does not exist."""
+
+    training_stamps: Path
+    """Stamps to look for in what the model draws; left out likewise."""
+
+
+def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
+    """Returns where the data are, below one folder.
+
+    Args:
+        data: Folder with ``lanusse2021``, ``cosmos_catalog``, ``cosmos_hst`` and ``ceers_f200w``.
+        catalog: Another COSMOS catalogue than that folder's.
+
+    Raises:
+        CatalogError: If something is missing without which nothing can be compared.
+    """
+    inputs = Inputs(
+        data / "lanusse2021",
+        CosmosSample(catalog or data / "cosmos_catalog" / "cosmos_25.2_parametric.fits"),
+        data / "cosmos_hst" / "acs_psfs_100.fits",
+        data / "cosmos_hst" / "real_galaxy_catalog.fits",
+        data / "ceers_f200w" / "stamps_96px.npz",
+    )
+    read_published(inputs.published)
+    if not inputs.sample.has_images:
+        read_psfs(inputs.psfs)
+    return inputs
+
+
+def run(
+    model: "GenerativeModel",
+    output: Path,
+    inputs: Inputs,
+    number: int = FULL,
+    seed: int = 0,
+    jobs: int = 1,
+) -> dict:
+    """Draws and measures the galaxies, and writes the report.
+
+    Args:
+        model: A model that `load_model` returned.
+        output: Folder to write; it must be new or empty.
+        inputs: Result of `find_inputs`.
+        number: Galaxies to draw, the first of the catalogue.
+        seed: Seed of everything random.
+        jobs: Worker processes, started afresh.
+
+    Returns:
+        What is written to ``summary.json``.
+
+    Raises:
+        CatalogError: If an input cannot be read.
+        ModelError: If the model asks for inputs that a COSMOS catalogue does not give.
+        OutputError: If the folder cannot be written.
+    """
+    begin = time.monotonic()
+    sample = inputs.sample
+    rows = np.arange(min(number, len(sample)))
+    given = conditions(sample.records(rows))
+    unknown = {i.name for i in model.inputs} - set(given.colnames)
+    if unknown:
+        raise ModelError(
+            f"model '{model.name}' asks for {sorted(unknown)}, "
+            "which cannot be had from a COSMOS catalogue"
+        )
+    distributions = read_published(inputs.published)
+    arms = Arms(inputs.sample, inputs.psfs, model, seed)
+    few = rows[:_PAIRS]
+    with new_folder(output) as folder, Workers(jobs) as workers:
+        tables = {}
+        if sample.has_images:
+            tables["real"] = vstack(workers.measure(arms.real(rows), len(rows), "real"))
+        batches = arms.parametric(rows)
+        tables["parametric"] = vstack(workers.measure(batches, len(rows), "parametric"))
+        tables["model"] = vstack(workers.measure(arms.drawn(rows), len(rows), "model"))
+        twice = map(PairBatch, arms.drawn(few), arms.drawn(few, draw=1))
+        pairs = vstack(workers.measure(twice, len(few), "second draw"))
+        table = distance_table(distributions, tables, seed)
+        parts = [
+            sections.distances(table, distributions, tables),
+            sections.histograms(table, distributions, tables),
+            sections.splits(tables, given),
+            sections.fidelity(sample, tables),
+            sections.diversity(arms, few, tables["model"], pairs),
+        ]
+        if inputs.training_stamps.exists():
+            parts.append(sections.memorisation(arms, few, inputs.training_stamps))
+        if inputs.real_stamps.exists():
+            stamps = RealStamps(inputs.real_stamps)
+            draws = 1 if number <= QUICK else DRAWS
+            parts.append(sections.real_stamps(model, stamps, draws, seed, workers))
+        check = sanity(table)
+        summary = {
+            "model": {"name": model.name, "sha256": model.sha256},
+            "galaxies": len(rows),
+            "in_domain": float(np.mean(model.in_domain(given))),
+            "seed": seed,
+            "sanity": asdict(check),
+            **{part.name: part.numbers for part in parts},
+            "versions": {
+                "btk_generative": btk_generative.__version__,
+                "galsim": galsim.__version__,
+            },
+            "seconds": round(time.monotonic() - begin, 1),
+        }
+        for name, measurements in tables.items():
+            measurements.write(folder / f"galaxies_{name}.csv", format="ascii.csv")
+        write_report(folder, f"Validation of the model '{model.name}'", check, parts, summary)
+    return summary
