@@ -1,0 +1,58 @@
+"""The commands `btk-generative train` and `btk-generative export`."""
+
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+
+from btk_generative.config import load_config
+from btk_generative.errors import ConfigError
+
+_KINDS = {
+    "vae": ("settings:VaeTraining", "train:train_vae"),
+    "gan": ("settings:GanTraining", "train:train_gan"),
+    "default": ("default.config:TrainConfig", "default.job:run"),
+}
+"""For each ``kind`` of configuration: its schema, and the function that trains."""
+
+
+def train(
+    config: Path,
+    output: Path,
+    smoke: bool = False,
+    resume: bool = False,
+    changes: list[str] | None = None,
+) -> None:
+    """Trains a model, which ends up in ``model.tar.gz`` of a folder.
+
+    Args:
+        config: Configuration file; its ``kind`` says what is trained.
+        output: Folder, new or empty unless `resume`.
+        smoke: Take the whole path in minutes, for a model of no use.
+        resume: Go on where a training into that folder was stopped.
+        changes: ``key=value`` pairs that take the place of the file's.
+
+    Raises:
+        GenerativeError: If the configuration, the data or the folder is not as it must be.
+    """
+    schema, run = (_find(place) for place in _KINDS[_kind(config)])
+    settings = load_config(config, schema, changes)
+    if smoke:
+        settings = settings.smoke()
+    run(settings, Path(output), resume)
+
+
+def _kind(config: Path) -> str:
+    try:
+        values = yaml.safe_load(Path(config).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{config}: cannot be read: {' '.join(str(error).split())}") from error
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind not in _KINDS:
+        raise ConfigError(f"{config}: key 'kind' must be one of {', '.join(_KINDS)}, not {kind!r}")
+    return kind
+
+
+def _find(place: str):
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"btk_generative.training.{module}"), name)

@@ -1,0 +1,301 @@
+"""Stamps of galaxies with PSF, noise and conditions, in files that training streams from.
+
+A data set is a folder of ``shard_*.npy`` and ``dataset.json``. A shard is an array of records,
+mapped into memory rather than read, so a data set may be larger than the memory.
+"""
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import galsim
+import numpy as np
+from astropy.table import Table
+from tqdm import tqdm
+
+from btk_generative.errors import CatalogError, ConfigError, OutputError
+from btk_generative.randomness import stream
+from btk_generative.training.inputs import KNOWN, radius
+from btk_generative.training.observation import add_noise, noise_power, psf_transfer, resampled
+from btk_generative.training.settings import DataSettings
+from btk_generative.training.sources import Galaxies, open_galaxies
+
+SHARD_SIZE = 256
+"""Records of a shard."""
+
+SPLITS = ("train", "validation", "test")
+_SHARES = (0.8, 0.1, 0.1)
+_INDEX = "dataset.json"
+
+
+def split_of(identity: np.ndarray) -> np.ndarray:
+    """Returns which of `SPLITS` each galaxy belongs to, for ever, by a hash of its identity.
+
+    Args:
+        identity: Integers, shape ``[n]``.
+
+    Returns:
+        Indices into `SPLITS`, shape ``[n]``.
+    """
+    hashes = [hashlib.blake2b(b"%d" % number, digest_size=4).digest() for number in identity]
+    place = np.array([int.from_bytes(h) / 2**32 for h in hashes]).reshape(len(identity))
+    return np.searchsorted(np.cumsum(_SHARES)[:-1], place, side="right")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set on disk."""
+
+    folder: Path
+
+    conditions: tuple[str, ...]
+    """Names of the columns of the records' ``conditions``."""
+
+    shards: tuple[np.ndarray, ...]
+    """Records: ``identity``, ``split``, ``image [S, S]``, ``transfer [S, S // 2 + 1]``,
+    ``power [S, S // 2 + 1]``, ``pixel_scale`` [arcsec], ``conditions`` (NaN where absent)."""
+
+    @property
+    def stamp_size(self) -> int:
+        """Pixels on a side."""
+        return self.shards[0]["image"].shape[-1]
+
+    def rows(self, split: str) -> np.ndarray:
+        """Returns where the records of a split are: pairs (shard, record), shape ``[n, 2]``."""
+        wanted = SPLITS.index(split)
+        found = [np.flatnonzero(shard["split"] == wanted) for shard in self.shards]
+        pairs = [np.stack([np.full(len(f), k), f], axis=1) for k, f in enumerate(found)]
+        rows = np.concatenate(pairs)
+        if len(rows) == 0:
+            raise ConfigError(
+                f"{self.folder}: none of its galaxies belongs to the {split} split; "
+                "take more galaxies (data.rows)"
+            )
+        return rows
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Returns records.
+
+        Args:
+            rows: Pairs (shard, record), shape ``[n, 2]``.
+        """
+        return np.array([self.shards[shard][record] for shard, record in rows])
+
+    def table(self, split: str) -> Table:
+        """Returns the conditions of a split, without reading its images."""
+        rows = self.rows(split)
+        values = [self.shards[shard]["conditions"][record] for shard, record in rows]
+        return self.table_of(np.array(values))
+
+    def table_of(self, values: np.ndarray) -> Table:
+        """Returns the records' ``conditions``, ``[n, columns]``, as a table."""
+        table = Table(np.asarray(values, dtype=np.float64), names=self.conditions)
+        for name in self.conditions:
+            if name.endswith("_present"):
+                table[name] = table[name] > 0.5
+        return table
+
+
+def open_dataset(folder: str | Path) -> Dataset:
+    """Opens a data set.
+
+    Raises:
+        CatalogError: If it is missing, unfinished or damaged.
+    """
+    folder = Path(folder)
+    try:
+        index = json.loads((folder / _INDEX).read_text())
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"{folder}: holds no finished data set ({error})") from error
+    shards = []
+    for name, checksum in tqdm(
+        index["shards"].items(), desc="Checking data", unit="shard", disable=None
+    ):
+        path = folder / name
+        if not path.exists() or _checksum(path) != checksum:
+            raise CatalogError(f"{path}: is missing or damaged; remove it and make it again")
+        shards.append(np.load(path, mmap_mode="r"))
+    return Dataset(folder, tuple(index["conditions"]), tuple(shards))
+
+
+def make_dataset(settings: DataSettings, folder: str | Path, seed: int = 0) -> Dataset:
+    """Makes a data set, or goes on with one of the same settings, and opens it.
+
+    Shards that are there are kept, so that a run that was stopped loses little.
+
+    Args:
+        settings: Galaxies and grid.
+        folder: Where the files go.
+        seed: Of noise and rotations.
+
+    Raises:
+        CatalogError: If the galaxies cannot be read, or a stamp holds NaN.
+        ConfigError: If the catalogue cannot give what the settings ask for.
+        OutputError: If the folder holds another data set or cannot be written, as on a full disk.
+    """
+    folder = Path(folder)
+    identity = {
+        **settings.model_dump(mode="json", exclude={"folder", "jobs"}),
+        "seed": seed,
+    }
+    plan = folder / "settings.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
+    if plan.exists() and json.loads(plan.read_text()) != identity:
+        raise OutputError(f"{folder}: holds a data set of other settings; choose another folder")
+    if not (folder / _INDEX).exists():
+        write_whole(plan, lambda file: file.write(json.dumps(identity, indent=2).encode()))
+        _make_shards(settings, folder, seed)
+    return open_dataset(folder)
+
+
+def _make_shards(settings: DataSettings, folder: Path, seed: int) -> None:
+    galaxies = open_galaxies(settings)
+    conditions = [name for name in galaxies.conditions.colnames if name in _COLUMNS]
+    if settings.frame == "galaxy" and galaxies.angle is None:
+        raise ConfigError(
+            f"data.frame: {settings.catalog} has no parametric fits, from which the position "
+            "angles come; give a catalogue with fits or set data.frame to fixed"
+        )
+    if settings.frame == "galaxy" and settings.copies > 1:
+        raise ConfigError("data.copies: galaxies in their own frame are not rotated; set it to 1")
+    stamps = len(galaxies) * settings.copies
+    if stamps == 0:
+        raise CatalogError(f"{settings.catalog}: no galaxy is left; loosen data.exclusion_level")
+    numbers = range(math.ceil(stamps / SHARD_SIZE))
+    names = [f"shard_{number:05d}.npy" for number in numbers]
+    missing = [number for number in numbers if not (folder / names[number]).exists()]
+    tasks = [(settings, folder / names[number], number, seed) for number in missing]
+    with tqdm(
+        total=len(numbers),
+        initial=len(numbers) - len(missing),
+        desc="Making data",
+        unit="shard",
+        disable=None,
+    ) as bar:
+        for _ in _in_parallel(tasks, settings.jobs, galaxies):
+            bar.update()
+    index = {"conditions": conditions, "shards": {n: _checksum(folder / n) for n in names}}
+    write_whole(folder / _INDEX, lambda file: file.write(json.dumps(index).encode()))
+
+
+def _in_parallel(tasks: list, jobs: int, galaxies: Galaxies) -> Iterator[None]:
+    """Makes shards, in worker processes started afresh (a fork may hang beside TensorFlow)."""
+    if jobs == 1:
+        for task in tasks:
+            yield _make_shard(*task, galaxies)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+        futures = [pool.submit(_make_shard, *task) for task in tasks]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_COLUMNS = (*KNOWN, "bulge_present", "disk_present")
+
+
+def _make_shard(
+    settings: DataSettings, path: Path, number: int, seed: int, galaxies: Galaxies | None = None
+) -> None:
+    """Writes the records of one shard; the copies of a galaxy are apart by the catalogue."""
+    galaxies = galaxies or open_galaxies(settings)
+    stamps = len(galaxies) * settings.copies
+    wanted = range(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, stamps))
+    names = [name for name in galaxies.conditions.colnames if name in _COLUMNS]
+    size = settings.stamp_size
+    half = (size, size // 2 + 1)
+    records = np.zeros(
+        len(wanted),
+        [
+            ("identity", "i8"),
+            ("split", "i1"),
+            ("pixel_scale", "f4"),
+            ("conditions", "f4", (len(names),)),
+            ("image", "f4", (size, size)),
+            ("transfer", "c8", half),
+            ("power", "f4", half),
+        ],
+    )
+    for record, stamp in zip(records, wanted, strict=True):
+        copy, row = divmod(stamp, len(galaxies))
+        _observe(galaxies, row, copy, settings, seed, record)
+        record["conditions"] = [_number(galaxies.conditions[name][row]) for name in names]
+    records["split"] = split_of(records["identity"])
+    write_whole(path, lambda file: np.save(file, records))
+
+
+def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
+    """Fills in a record's image, PSF, noise, pixel scale and identity."""
+    rng = np.random.default_rng(stream(seed, row, copy))
+    view_seed, noise_seed = (int(s) for s in rng.integers(1, 2**31, size=2))
+    size, scale = settings.stamp_size, settings.pixel_scale
+    turn = rng.uniform(0, 2 * np.pi) if copy else 0.0
+    if settings.frame == "galaxy":
+        values = {
+            name: np.array([_number(galaxies.conditions[name][row])])
+            for name in galaxies.conditions.colnames
+        }
+        scale = float(settings.width * radius(values, np)[0] / size)
+        turn = -galaxies.angle[row]
+    view = galaxies.view(row, view_seed, 1.5 * size * scale)
+    turn = turn * galsim.radians
+    noise = view.noise
+    if copy or settings.frame == "galaxy" or scale != view.pixel_scale:
+        noise = resampled(noise, view.pixel_scale, turn, scale)
+    stamp = galsim.Image(size, size, scale=scale, dtype=float)
+    image = view.image.rotate(turn).drawImage(stamp, method="no_pixel").array
+    if not view.noisy:
+        image = add_noise(image, noise, scale, noise_seed)
+    identity = galaxies.identity[row]
+    if not np.isfinite(image).all():
+        raise CatalogError(
+            f"{settings.catalog}: galaxy {identity} (row {row}): its image holds NaN or infinite "
+            "pixels; remove it from the catalogue"
+        )
+    record["identity"], record["pixel_scale"], record["image"] = identity, scale, image
+    record["transfer"] = psf_transfer(view.psf.rotate(turn), size, scale)
+    record["power"] = noise_power(noise, size, scale)
+
+
+def _number(value) -> float:
+    return np.nan if np.ma.is_masked(value) else float(value)
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, write) -> None:
+    """Writes a file that gets its final name only when all of it is on disk.
+
+    Args:
+        path: The final name.
+        write: Function of the open binary file.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); free some space and run the "
+            "same command again, it goes on where it stopped"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

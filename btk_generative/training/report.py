@@ -1,0 +1,182 @@
+"""The page that a training leaves behind."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from btk_generative.training.assess import SHOWN, Results
+from btk_generative.training.dataset import write_whole
+from btk_generative.training.run import Scales
+from btk_generative.training.settings import TrainSettings
+
+_CORNER = 5
+_STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
+    "img{max-width:100%}table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right}"
+    "th{border-bottom:1px solid #222}"
+)
+
+
+def write_report(
+    path: Path,
+    settings: TrainSettings,
+    scales: Scales,
+    history: dict[str, dict],
+    results: Results,
+    draw,
+    flow=None,
+) -> None:
+    """Writes an HTML page without outside references: curves, images, samples, latent space.
+
+    Args:
+        path: The file.
+        settings: Of the training.
+        scales: Of its data.
+        history: Curves of each fit.
+        results: What the test galaxies say.
+        draw: Function of encoded conditions that returns profiles and fluxes.
+        flow: On the latent space, None for a GAN.
+    """
+    parts = [_curves(history)]
+    if results.chi_square is not None:
+        parts += [
+            "<h2>Reconstructions</h2><p>Test galaxies: image, reconstruction behind the same PSF, "
+            "whitened residual (grey scale from −4 to 4 standard deviations of the noise).</p>",
+            _reconstructions(results.shown),
+            "<p>Reduced χ² of reconstructions, by F814W magnitude:</p>",
+            _table(results.chi_square),
+        ]
+    parts += [
+        "<h2>Drawn galaxies</h2><p>Unconvolved profiles, four for each set of conditions.</p>",
+        _samples(scales, results, draw),
+        "<p>Medians of observed and drawn galaxies by F814W magnitude, both measured by adaptive "
+        "moments behind the PSF and in noise (flux in counts, size in arcsec, axis ratio):</p>",
+        _table(results.trends),
+    ]
+    if flow is not None:
+        parts += [
+            "<h2>Latent space</h2><p>Test galaxies (blue), the flow given their conditions "
+            "(orange), the prior (grey): the dimensions of which the galaxies say most.</p>",
+            _corner(results, flow),
+        ]
+    title = html.escape(settings.name)
+    page = (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
+        f"<style>{_STYLE}</style><h1>{title}</h1><p>{html.escape(settings.description)}</p>"
+        + "\n".join(parts)
+        + f"<h2>Settings</h2><pre>{html.escape(settings.model_dump_json(indent=1))}</pre></html>"
+    )
+    write_whole(path, lambda file: file.write(page.encode()))
+
+
+def _figure(rows: int, columns: int, width: float, height: float):
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _embed(figure, text: str) -> str:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    encoded = base64.b64encode(content.getvalue()).decode()
+    return f"<img alt='{html.escape(text)}' src='data:image/png;base64,{encoded}'>"
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in table.colnames)
+    rows = ("".join(f"<td>{value:.4g}</td>" for value in row) for row in table)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _curves(history: dict[str, dict]) -> str:
+    curves = [
+        (fit, name) for fit, values in history.items() for name in values if name[:4] != "val_"
+    ]
+    figure, axes = _figure(1, len(curves), 3 * len(curves), 2.8)
+    for axis, (fit, name) in zip(axes[0], curves, strict=True):
+        for label, key in (("training", name), ("validation", f"val_{name}")):
+            values = history[fit][key]
+            axis.plot(np.arange(1, len(values) + 1), values, label=label)
+        # the first epochs would hide the rest
+        late = np.concatenate([history[fit][k][1:] or [0] for k in (name, f"val_{name}")])
+        low, high = np.quantile(late, [0, 0.95])
+        if high > low:
+            axis.set_ylim(low - 0.1 * (high - low), high + 0.2 * (high - low))
+        axis.set(title=f"{fit}: {name.replace('_', ' ')}", xlabel="epoch")
+    axes[0, 0].legend(frameon=False)
+    return "<h2>Curves</h2>" + _embed(figure, "loss curves")
+
+
+def _show(axis, image, limit: float | None = None) -> None:
+    if limit is None:
+        axis.imshow(np.arcsinh(image / (0.02 * image.max())), origin="lower", cmap="magma")
+    else:
+        axis.imshow(image, origin="lower", cmap="gray", vmin=-limit, vmax=limit)
+    axis.set_axis_off()
+
+
+def _reconstructions(shown: dict[str, np.ndarray]) -> str:
+    count = len(shown["image"])
+    figure, axes = _figure(3, count, 1.4 * count, 4.2)
+    for column in range(count):
+        for row, name in enumerate(("image", "model")):
+            _show(axes[row, column], shown[name][column])
+        _show(axes[2, column], shown["residual"][column], 4.0)
+    return _embed(figure, "images, reconstructions and residuals")
+
+
+def _samples(scales: Scales, results: Results, draw) -> str:
+    """Draws four galaxies for each of eight test galaxies, ordered by their first condition."""
+    first = results.contexts[:, 0]
+    order = np.argsort(first)
+    chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).astype(int)]
+    profile, _ = draw(np.repeat(results.contexts[chosen], 4, axis=0))
+    figure, axes = _figure(4, len(chosen), 1.4 * len(chosen), 6.2)
+    for column, row in enumerate(chosen):
+        values = [
+            f"{name} {results.conditions[name][row]:.3g}"
+            for name in scales.inputs.names
+            if np.isfinite(results.conditions[name][row])
+        ]
+        axes[0, column].set_title("\n".join(values), fontsize=6)
+        for k in range(4):
+            _show(axes[k, column], profile[4 * column + k])
+    return _embed(figure, "drawn profiles")
+
+
+def _corner(results: Results, flow) -> str:
+    """Shows pairs of latent dimensions: test galaxies, the flow, the prior."""
+    count, size = results.latents.shape
+    rng = np.random.default_rng(0)
+    drawn = np.asarray(
+        flow.sample(rng.standard_normal((count, size)).astype("f4"), results.contexts)
+    )
+    # a dimension that galaxies do not use has the prior's variance in every posterior
+    used = np.argsort(-np.abs(np.corrcoef(results.latents.T) - np.eye(size)).sum(0))[:_CORNER]
+    n = len(used)
+    figure, axes = _figure(n, n, 9, 9)
+    grid = np.linspace(-4, 4, 41)
+    for i, a in enumerate(used):
+        for j, b in enumerate(used):
+            axis = axes[i, j]
+            if j > i:
+                axis.set_axis_off()
+                continue
+            axis.tick_params(labelsize=6)
+            if i == j:
+                normal = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi)
+                axis.plot(grid, normal, color="0.6")
+                for values in (results.latents, drawn):
+                    axis.hist(values[:, a], grid, density=True, histtype="step")
+                continue
+            axis.plot(*rng.standard_normal((2, count)), ".", ms=1, color="0.8")
+            axis.plot(results.latents[:, b], results.latents[:, a], ".", ms=1.5)
+            axis.plot(drawn[:, b], drawn[:, a], ".", ms=1.5)
+            axis.set(xlim=(-4, 4), ylim=(-4, 4))
+    return _embed(figure, "latent space")

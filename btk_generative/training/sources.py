@@ -1,0 +1,240 @@
+"""Galaxies to train on: HST images, drawings of parametric fits, mock galaxies."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import astropy.units as u
+import galsim
+import numpy as np
+from astropy.io import fits
+from astropy.table import Column, Table
+
+from btk_generative.conditions import from_catsim, from_cosmos, position_angle
+from btk_generative.errors import CatalogError
+from btk_generative.training.settings import DataSettings
+
+_FIT_COLUMNS = "mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux".split()
+_MOCK_LIMIT = 25.2
+
+
+@dataclass(frozen=True)
+class View:
+    """What HST sees of a galaxy, as GalSim objects in arcsec and counts."""
+
+    image: galsim.GSObject
+    """The galaxy behind the PSF, pixel response included."""
+
+    psf: galsim.GSObject
+
+    noise: galsim.BaseCorrelatedNoise
+    """Of an image with pixels of `pixel_scale`."""
+
+    pixel_scale: float
+
+    noisy: bool
+    """Whether the noise is in the image already."""
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """A sample of galaxies, of which a view can be had one by one."""
+
+    identity: np.ndarray
+    """A number that is the galaxy's own, int64, shape ``[n]``."""
+
+    conditions: Table
+    """What is known of them, as from `btk_generative.conditions`; columns may be missing."""
+
+    angle: np.ndarray | None
+    """From +x to the major axis, radians, shape ``[n]``; None without parametric fits."""
+
+    view: object
+    """Function of (row, seed, least width of the image in arcsec) that returns a `View`."""
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+
+def open_galaxies(settings: DataSettings) -> Galaxies:
+    """Opens the galaxies that a configuration names.
+
+    Raises:
+        CatalogError: If a file is missing or is not what it should be.
+    """
+    if settings.catalog is None:
+        galaxies = _mock(settings.rows or 1000)
+    elif settings.images:
+        galaxies = _real(Path(settings.catalog), settings.exclusion_level)
+    else:
+        galaxies = _parametric(
+            Path(settings.catalog), settings.exclusion_level, read_psfs(settings.psfs)
+        )
+    rows = slice(settings.rows)
+    angle = None if galaxies.angle is None else galaxies.angle[rows]
+    return Galaxies(galaxies.identity[rows], galaxies.conditions[rows], angle, galaxies.view)
+
+
+def _real(path: Path, exclusion_level: str) -> Galaxies:
+    """Images of a `galsim.RealGalaxyCatalog`; parametric fits are used where they are there."""
+    beside = path.with_name(path.name.replace(".fits", "_fits.fits"))
+    table = _read_table(beside) if beside.exists() else None
+    if table is not None and all(name in table.dtype.names for name in _FIT_COLUMNS):
+        catalog = _cosmos(path, exclusion_level, images=True)
+        rows, real = catalog.orig_index, catalog.real_cat
+        records = catalog.param_cat[rows]
+        conditions, angle = from_cosmos(records), fitted_angle(records)
+    else:
+        if exclusion_level != "none":
+            raise CatalogError(
+                f"{path}: GalSim's exclusion level '{exclusion_level}' needs the parametric fits "
+                f"{beside.name} of this catalogue; set data.exclusion_level to none without them"
+            )
+        real = _real_catalog(path)
+        rows, angle = np.arange(real.nobjects), None
+        conditions = _bare_conditions(real, table)
+
+    def view(row, seed, width):
+        rng = galsim.BaseDeviate(seed)
+        try:
+            galaxy = galsim.RealGalaxy(real, index=int(rows[row]), noise_pad_size=width, rng=rng)
+        except (OSError, IndexError, galsim.GalSimError) as error:
+            raise CatalogError(f"{path}: row {rows[row]}: no image or PSF ({error})") from error
+        noise = real.getNoise(int(rows[row]), rng=rng)
+        pixel_scale = float(real.pixel_scale[rows[row]])
+        return View(galaxy.original_gal, galaxy.original_psf, noise, pixel_scale, True)
+
+    return Galaxies(np.asarray(real.ident, dtype=np.int64)[rows], conditions, angle, view)
+
+
+def _parametric(path: Path, exclusion_level: str, psfs: tuple) -> Galaxies:
+    """Drawings of the fits of a `galsim.COSMOSCatalog`, with random PSFs and COSMOS noise."""
+    catalog = _cosmos(path, exclusion_level, images=False)
+    records = catalog.param_cat[catalog.orig_index]
+
+    def view(row, seed, width):
+        psf = psfs[seed % len(psfs)]
+        galaxy = catalog.makeGalaxy(int(row), gal_type="parametric")
+        return View(galsim.Convolve(galaxy, psf), psf, _cosmos_noise(), 0.03, False)
+
+    identity = np.asarray(records["IDENT"], dtype=np.int64)
+    return Galaxies(identity, from_cosmos(records), fitted_angle(records), view)
+
+
+def _mock(n: int) -> Galaxies:
+    """Bulges (n = 4) and disks (n = 1) of the mock catalogue, as bright as COSMOS 25.2."""
+    from btk_generative.catalogs import mock_catsim
+
+    table = mock_catsim(20 * n, seed=0).table
+    table = table[np.asarray(table["i_ab"]) < _MOCK_LIMIT][:n]
+    conditions, angle = from_catsim(table), position_angle(table)
+    psfs = read_psfs(None)
+
+    def view(row, seed, width):
+        parts = []
+        for part, index in (("bulge", 4), ("disk", 1)):
+            if conditions[f"{part}_present"][row]:
+                q, radius, flux = (
+                    conditions[f"{part}_{name}"][row] for name in ("q", "hlr", "flux")
+                )
+                round_part = galsim.Sersic(index, half_light_radius=max(radius, 0.02), flux=flux)
+                beta = angle[row] * galsim.radians
+                parts.append(round_part.shear(q=max(q, 0.05), beta=beta))
+        return View(
+            galsim.Convolve(galsim.Add(parts), psfs[0]), psfs[0], _cosmos_noise(), 0.03, False
+        )
+
+    return Galaxies(np.arange(len(table)), conditions, angle, view)
+
+
+def _cosmos(path: Path, exclusion_level: str, images: bool) -> galsim.COSMOSCatalog:
+    if not path.exists():
+        raise CatalogError(
+            f"{path}: there is no such catalogue; get GalSim's COSMOS sample with "
+            "'galsim_download_cosmos -s 25.2' and give its path as data.catalog"
+        )
+    options = {"dir": str(path.parent), "use_real": images, "exclusion_level": exclusion_level}
+    try:
+        catalog = galsim.COSMOSCatalog(path.name, **options)
+    except OSError as error:
+        if "selection" in str(error):
+            raise CatalogError(
+                f"{path}: GalSim's exclusion level '{exclusion_level}' needs the selection file "
+                f"beside it ({error}); get it with galsim_download_cosmos, or set "
+                "data.exclusion_level to none"
+            ) from error
+        raise CatalogError(f"{path}: cannot be opened as a COSMOS catalogue ({error})") from error
+    except (KeyError, IndexError, galsim.GalSimError) as error:
+        raise CatalogError(f"{path}: is not a COSMOS catalogue ({error})") from error
+    missing = [name for name in _FIT_COLUMNS if name not in catalog.param_cat.dtype.names]
+    if missing:
+        raise CatalogError(f"{path}: the parametric fits lack the columns {', '.join(missing)}")
+    return catalog
+
+
+def _real_catalog(path: Path) -> galsim.RealGalaxyCatalog:
+    if not path.exists():
+        raise CatalogError(
+            f"{path}: there is no such catalogue; get GalSim's COSMOS sample with "
+            "'galsim_download_cosmos -s 25.2' and give its path as data.catalog"
+        )
+    try:
+        return galsim.RealGalaxyCatalog(path.name, dir=str(path.parent))
+    except (OSError, KeyError, galsim.GalSimError) as error:
+        raise CatalogError(f"{path}: is not a real galaxy catalogue ({error})") from error
+
+
+def _read_table(path: Path) -> np.ndarray:
+    try:
+        return np.array(fits.getdata(path, 1))
+    except (OSError, IndexError) as error:
+        raise CatalogError(f"{path}: cannot be read as a FITS table ({error})") from error
+
+
+def _bare_conditions(real: galsim.RealGalaxyCatalog, table: np.ndarray | None) -> Table:
+    """What a catalogue without fits says: the magnitude, and perhaps radius and redshift."""
+    conditions = Table()
+    conditions["mag_auto"] = Column(np.asarray(real.mag, dtype=np.float64), unit=u.mag)
+    names = {} if table is None else {name.lower(): name for name in table.dtype.names}
+    for name, unit in (("flux_radius", u.pix), ("zphot", None)):
+        if name in names:
+            conditions[name] = Column(table[names[name]].astype(np.float64), unit=unit)
+    return conditions
+
+
+def fitted_angle(records: np.ndarray) -> np.ndarray:
+    """Returns the angle from +x to the major axis: of the disk, where there are two components.
+
+    Args:
+        records: Rows of a GalSim COSMOS catalogue of fits, shape ``[n]``.
+
+    Returns:
+        Angles in radians, shape ``[n]``.
+    """
+    two = np.asarray(records["use_bulgefit"]) == 1
+    return np.where(two, records["bulgefit"][:, 7], records["sersicfit"][:, 7])
+
+
+@cache
+def read_psfs(path: Path | None) -> tuple[galsim.GSObject, ...]:
+    """Returns the PSFs of a FITS file of 0.03 arcsec pixels, or without one the aperture's.
+
+    Raises:
+        CatalogError: If the file cannot be read.
+    """
+    if path is None:
+        optics = galsim.OpticalPSF(lam=814, diam=2.4, obscuration=0.33)
+        return (galsim.Convolve(optics, galsim.Pixel(0.05)),)
+    try:
+        with fits.open(path) as hdus:
+            images = [hdu.data.astype(float) for hdu in hdus if hdu.data is not None]
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read as FITS images of PSFs ({error})") from error
+    return tuple(
+        galsim.InterpolatedImage(galsim.Image(image, scale=0.03), flux=1.0) for image in images
+    )
+
+
+@cache
+def _cosmos_noise() -> galsim.BaseCorrelatedNoise:
+    return galsim.getCOSMOSNoise(rng=galsim.BaseDeviate(1))
