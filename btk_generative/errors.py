@@ -23,3 +23,7 @@ class ConfigError(GenerativeError, ValueError):
 
 class OutputError(GenerativeError, OSError):
     """An output folder or file cannot be written, or already holds something else."""
+
+
+class DeblenderMissing(GenerativeError, ImportError):
+    """A deblender's package is not installed, is another one of its name, or cannot work."""
