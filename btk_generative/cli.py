@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from btk_generative import cli_models
 from btk_generative.errors import GenerativeError
 from btk_generative.generate.commands import dataset, generate
 from btk_generative.generate import commands
@@ -74,6 +75,7 @@ app.add_typer(commands.dataset, name="dataset")
 
 app.command()(generate)
 app.add_typer(dataset, name="dataset")
+app.add_typer(cli_models.app, name="models")
 
 
 def main() -> None:
