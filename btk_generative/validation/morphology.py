@@ -73,11 +73,6 @@ class Morphology(NamedTuple):
     m20: float
     """log10 of the second moment of the brightest 20 % of the flux over that of all of it."""
 
-    @property
-    def measured(self) -> bool:
-        """Whether both the adaptive moments and the mask succeeded."""
-        return bool(np.isfinite(self.rho4) and np.isfinite(self.gini))
-
 
 def measure(stamp: np.ndarray) -> Morphology:
     """Returns the statistics of one stamp.

@@ -29,6 +29,7 @@ FEATURES = (
 DRAWS = 3
 """Stamps drawn for each real one."""
 
+_REPEATS = 2
 _ABSENT = {"log10_M": -6.0, "log10_I": -3.0}
 _BANDS = ((0.02, 0.06), (0.06, 0.12), (0.12, 0.25))
 
@@ -230,10 +231,10 @@ def two_sample(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> TwoSample:
     galaxy = np.tile(np.arange(number), draws + 1)
     rng = np.random.default_rng(stream(seed))
     scores = np.zeros(len(everything))
-    for _ in range(5):
+    for _ in range(_REPEATS):
         groups = rng.permutation(number)[galaxy]
         forest = RandomForestClassifier(
-            300,
+            200,
             min_samples_leaf=3,
             class_weight="balanced",
             random_state=int(rng.integers(2**31)),
