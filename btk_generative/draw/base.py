@@ -141,7 +141,11 @@ class StreamGenerator(DrawBlendsGenerator):
             A `btk.blend_batch.BlendBatch`, or for several surveys a
             `btk.blend_batch.MultiResolutionBlendBatch`.
         """
-        blends = next(self.blend_generator)
+        try:
+            blends = next(self.blend_generator)
+        except ValueError as error:
+            name = type(self.blend_generator.sampling_function).__name__
+            raise ConfigError(f"{name} cannot make a blend of this catalogue: {error}") from error
         first = self._next_blend
         galaxies = self._label(blends, first)
         looks = self._morphology(galaxies)
