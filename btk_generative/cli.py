@@ -9,7 +9,6 @@ import typer
 from btk_generative import cli_models
 from btk_generative.errors import GenerativeError
 from btk_generative.generate.commands import dataset, generate
-from btk_generative.generate import commands
 
 app = typer.Typer(
     name="btk-generative",
@@ -67,10 +66,6 @@ def export(
     from btk_generative.training.export import export
 
     export(folder, output)
-
-
-app.command()(commands.generate)
-app.add_typer(commands.dataset, name="dataset")
 
 
 app.command()(generate)
