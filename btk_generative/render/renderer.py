@@ -12,7 +12,7 @@ import scipy.fft
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
 from btk_generative.render import loops
-from btk_generative.render.transfer import BandTransfer, even_fast_size
+from btk_generative.render.transfer import BandTransfer, fast_size
 
 _OVERSAMPLING = 2.0
 _HIGHEST = 16  # cycles per profile pixel up to which the interpolant's transform is tabulated
@@ -215,9 +215,10 @@ class SurveyRenderer:
         stamp = self.stamp_size
         outskirts = max(distance[0] + width, distance[1] + height)
         least = max(stamp + 2 * (max(distance) + bulk), 0.625 * stamp + 16 + outskirts)
-        size = even_fast_size(stamp + 8)
+        multiple = 2 * self._bands[0].sampling
+        size = fast_size(stamp + 8, multiple)
         while size < min(least, 4 * max(stamp, 64)):
-            size = even_fast_size(size * 1.06)
+            size = fast_size(size * 1.06, multiple)
         return size
 
     def _box(self, size: int) -> _Box:
@@ -229,7 +230,7 @@ class SurveyRenderer:
     def _make_box(self, size: int) -> _Box:
         frequency = [band.max_frequency for band in self._bands]
         half = int(np.ceil(max(frequency) * size))
-        grid = even_fast_size(_OVERSAMPLING * (2 * half + 1))
+        grid = fast_size(_OVERSAMPLING * (2 * half + 1))
         kernel = self._kernel(np.arange(-half, half + 1) / grid)
         transfer = np.zeros((len(self._bands), 2 * half + 1, half + 1), np.complex64)
         ky = np.arange(-half, half + 1)

@@ -7,9 +7,12 @@ of the PSF cut to the box, so that a convolution is exact wherever source and pi
 half a box apart.
 """
 
+import math
+
 import galsim
 import numpy as np
 import scipy.fft
+import scipy.interpolate
 
 from btk_generative.errors import ConfigError
 
@@ -18,13 +21,15 @@ TAIL = 1e-6
 
 _ACCURATE = {"kvalue_accuracy": 1e-7, "maxk_threshold": 1e-6}
 _SHARPEST = 8.0  # highest frequency that is rendered, in units of the survey's Nyquist frequency
-_WING_BOX = 8  # size of the box of the wings, in stamps
-_WING_SIGMA = 1.6  # pixels; what is left of the wings at the Nyquist frequency is 3e-6
+_WING_BOX = 8  # size of the box on which the wings are drawn, in stamps
+_WING_SIGMA = 2.06  # samples; what is left of the smoothed wings at their Nyquist frequency is 1e-6
+_FAR_SAMPLING = 8  # distance of the samples of the far wings, in samples of the near ones
+_FAR_SIZE = 512  # samples on a side of the box of the far wings
 
 
-def even_fast_size(least: float) -> int:
-    """Returns the least even size of a fast Fourier transform that is not below ``least``."""
-    return 2 * scipy.fft.next_fast_len(int(np.ceil(least / 2)))
+def fast_size(least: float, multiple: int = 2) -> int:
+    """Returns the least size of a fast Fourier transform not below ``least``, of a multiple."""
+    return multiple * scipy.fft.next_fast_len(math.ceil(least / multiple))
 
 
 class BandTransfer:
@@ -37,17 +42,21 @@ class BandTransfer:
     """
 
     def __init__(self, psf: galsim.GSObject, pixel_scale: float, stamp_size: int):
-        self._psf = psf.withGSParams(**_ACCURATE)
+        self._psf = psf.withGSParams(**_ACCURATE).withFlux(1.0)
+        self._flux = psf.flux
         self._pixel_scale = pixel_scale
         self.max_frequency = self._find_max_frequency()
         """Highest frequency that matters, cycles per pixel, along any direction."""
-        self._wings = self._draw_wings(even_fast_size(_WING_BOX * max(stamp_size, 64)))
+        self.sampling = max(1, stamp_size // 60)
+        """Pixels between the samples of the wings; the size of a box is twice a multiple of it."""
+        wing_box = _WING_BOX * max(stamp_size, 64) / self.sampling
+        self._draw_wings(fast_size(wing_box, 2 * _FAR_SAMPLING))
 
     def on_box(self, size: int) -> np.ndarray:
         """Returns the transfer function of a periodic box.
 
         Args:
-            size: Number of pixels on a side of the box, even.
+            size: Number of pixels on a side of the box, a multiple of ``2 * sampling``.
 
         Returns:
             Complex array of shape ``[2 K + 1, K + 1]``: frequency -K to K cycles per box along y,
@@ -56,13 +65,13 @@ class BandTransfer:
         """
         k = int(np.ceil(self.max_frequency * size))
         transfer = self._evaluate(k, k, 1 / size)
-        copies = scipy.fft.rfft2(self._copies(size))
-        low = min(k, size // 2 - 1)
+        copies = scipy.fft.rfft2(_copies(self._wings, size // self.sampling))
+        low = min(k, len(copies) // 2 - 1)
         rows = np.arange(-low, low + 1)
-        transfer[rows + k, : low + 1] -= copies[rows % size, : low + 1]
+        transfer[rows + k, : low + 1] -= copies[rows % len(copies), : low + 1]
         fy, fx = np.arange(-k, k + 1)[:, None] / size, np.arange(k + 1) / size
         transfer[np.hypot(fx, fy) > self.max_frequency] = 0
-        return transfer
+        return self._flux * transfer
 
     def _evaluate(self, ky: int, kx: int, step: float) -> np.ndarray:
         """Returns PSF times pixel at frequencies -ky..ky, 0..kx of ``step`` cycles per pixel."""
@@ -89,22 +98,52 @@ class BandTransfer:
             )
         return float(radius.ravel()[order][edge]) + step
 
-    def _draw_wings(self, size: int) -> np.ndarray:
-        """Returns the PSF smoothed by a Gaussian on a large box, its centre at the middle."""
-        half = size // 2
-        transfer = self._evaluate(half, half, 1 / size)[:-1]
-        ky, kx = np.arange(-half, half)[:, None], np.arange(half + 1)
-        transfer *= np.exp(-2 * (np.pi * _WING_SIGMA / size) ** 2 * (kx**2 + ky**2))
-        wings = scipy.fft.irfft2(np.fft.ifftshift(transfer, axes=0), s=(size, size))
-        return np.fft.fftshift(wings)
+    def _draw_wings(self, size: int) -> None:
+        """Draws the wings on a box of ``size`` samples, without the copies of its neighbours.
 
-    def _copies(self, size: int) -> np.ndarray:
-        """Returns what the neighbouring copies of a box put into it, pixel 0 at the centre."""
-        large = len(self._wings)
-        repeats = 2 * max(int(np.ceil((large / size - 1) / 2)), 0) + 1
-        padded = np.zeros((repeats * size,) * 2)
-        start = repeats * size // 2 - large // 2
-        padded[start : start + large, start : start + large] = self._wings
-        blocks = padded.reshape(repeats, size, repeats, size)
-        centre = repeats // 2
-        return np.fft.ifftshift(blocks.sum((0, 2)) - blocks[centre, :, centre])
+        Those are taken from a coarser drawing of a box that is larger again.
+        """
+        far = self._smoothed(_FAR_SIZE, _FAR_SAMPLING * self.sampling)
+        far = np.fft.fftshift(_copies(far, size // _FAR_SAMPLING)) / _FAR_SAMPLING**2
+        at = np.minimum(np.arange(size) / _FAR_SAMPLING, len(far) - 1)
+        far = scipy.interpolate.RectBivariateSpline(*[np.arange(len(far))] * 2, far)(at, at)
+        self._wings = self._smoothed(size, self.sampling) - far
+
+    def _smoothed(self, size: int, sampling: int) -> np.ndarray:
+        """Returns the PSF, smoothed at the scale of a sample, on a periodic box, centred.
+
+        The smoothing is exp(-z) (1 + z + z^2 / 2 + z^3 / 6) in Fourier space, z = k^2 sigma^2 / 2:
+        a Gaussian's without its first moments, so that it changes nothing of smooth wings.
+
+        Args:
+            size: Samples on a side, even.
+            sampling: Pixels between two samples.
+        """
+        half = size // 2
+        transfer = self._evaluate(half, half, 1 / (size * sampling))[:-1]
+        ky, kx = np.arange(-half, half)[:, None], np.arange(half + 1)
+        z = 2 * (np.pi * _WING_SIGMA / size) ** 2 * (kx**2 + ky**2)
+        transfer *= np.exp(-z) * (1 + z * (1 + z / 2 * (1 + z / 3)))
+        image = scipy.fft.irfft2(np.fft.ifftshift(transfer, axes=0), s=(size, size))
+        return np.fft.fftshift(image)
+
+
+def _copies(light: np.ndarray, size: int) -> np.ndarray:
+    """Returns what the neighbours of a periodic box would put into it.
+
+    Args:
+        light: Of a source of flux 1, on a larger box, centred. What it lacks lies further out, and
+            is spread evenly.
+        size: Samples on a side of the box, even.
+
+    Returns:
+        The light of the neighbours, ``[size, size]``, its centre at sample 0.
+    """
+    repeats = 2 * round((len(light) / size - 1) / 2) + 1
+    edge = (repeats * size - len(light)) // 2
+    light = np.pad(light, max(edge, 0))
+    light = light[max(-edge, 0) :][: repeats * size, max(-edge, 0) :][:, : repeats * size]
+    blocks = light.reshape(repeats, size, repeats, size)
+    middle = repeats // 2
+    near = blocks.sum((0, 2)) - blocks[middle, :, middle]
+    return np.fft.ifftshift(near + (1 - light.sum()) / size**2)
