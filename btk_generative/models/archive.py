@@ -48,12 +48,7 @@ def unpack(content: bytes, path: str | Path) -> dict[str, bytes]:
         ModelError: If it is not a complete ``.tar.gz``, is larger than `MAX_BYTES`, or holds
             anything but regular files of the names that models consist of.
     """
-    if content.startswith(_POINTER):
-        raise ModelError(
-            f"{path} is not a model but a Git LFS pointer, a note of three lines left in its place:"
-            " fetch the file itself with `git lfs pull`, or copy it from somebody who has it, and"
-            " add that file with `btk-generative models add FILE`"
-        )
+    reject_pointer(content, path)
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -73,6 +68,16 @@ def unpack(content: bytes, path: str | Path) -> dict[str, bytes]:
         raise ModelError(
             f"{path} is not a model archive, or is truncated or damaged ({error})"
         ) from error
+
+
+def reject_pointer(content: bytes, path: str | Path) -> None:
+    """Raises a `ModelError` if some bytes are a Git LFS pointer in place of a model."""
+    if content.startswith(_POINTER):
+        raise ModelError(
+            f"{path} is not a model but a Git LFS pointer, a note of three lines left in its place:"
+            " fetch the file itself with `git lfs pull`, or copy it from somebody who has it, and"
+            " add that file with `btk-generative models add FILE`"
+        )
 
 
 def _read(archive: tarfile.TarFile, path) -> dict[str, bytes]:

@@ -59,7 +59,7 @@ class Card(pydantic.BaseModel):
     model_config = _CONFIG
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
-    name: Text
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: Text
     inputs: list[ModelInput]
     random_size: NonNegativeInt

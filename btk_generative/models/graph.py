@@ -16,8 +16,8 @@ import numpy as np
 
 from btk_generative.errors import ModelError
 
-RANDOM_OPS = frozenset({"RandomStandardNormal", "RandomUniform", "TruncatedNormal"})
-_STATEFUL_ALLOWED = RANDOM_OPS | {"Assert", "PartitionedCall", "StatefulPartitionedCall"}
+_STATEFUL_ALLOWED = frozenset({"Assert", "StatefulPartitionedCall"})
+_RANDOM = frozenset({"RandomStandardNormal", "RandomUniform"})
 _STATELESS_REJECTED = frozenset(
     "ReadFile MatchingFiles ImmutableConst ShardedFilename GenerateVocabRemapping "
     "PyFuncStateless DebugIdentity DebugNanCount DebugNumericSummary".split()
@@ -127,22 +127,28 @@ class Graph:
             ) from error
 
 
-def check_operations(graph_def, path) -> None:
+def check_operations(graph_def, path, random: bool = False) -> None:
     """Raises a `ModelError` if a graph could do more than compute.
 
     No operation may keep state (read a variable, print, write, call Python) or read a file.
+
+    Args:
+        graph_def: The graph.
+        path: Where it comes from, for messages.
+        random: Whether it may make random numbers.
     """
     from tensorflow.python.framework import op_def_registry
 
     nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
     functions = {f.signature.name for f in graph_def.library.function}
+    allowed = _STATEFUL_ALLOWED | (_RANDOM if random else frozenset())
     unsafe = set()
     for operation in {node.op for node in nodes} - functions:
         known = op_def_registry.get(operation)
         if (
             known is None
             or operation in _STATELESS_REJECTED
-            or (known.is_stateful and operation not in _STATEFUL_ALLOWED)
+            or (known.is_stateful and operation not in allowed)
         ):
             unsafe.add(operation)
     if unsafe:
@@ -174,7 +180,7 @@ def freeze(function: Callable, inputs: list[str], random_size: int) -> Graph:
         raise ModelError("the function to write must return a dictionary with the key 'image'")
     keys = sorted(traced.structured_outputs)
     frozen = convert_variables_to_constants_v2(traced)
-    graph_def, renamed = _canonical(frozen.graph.as_graph_def(), sorted(specs), frozen.outputs)
+    graph_def, renamed = canonical(frozen.graph.as_graph_def(), sorted(specs), frozen.outputs)
     return Graph(
         graph_def.SerializeToString(deterministic=True),
         {name: f"{name}:0" for name in sorted(specs)},
@@ -182,7 +188,7 @@ def freeze(function: Callable, inputs: list[str], random_size: int) -> Graph:
     )
 
 
-def _canonical(graph_def, inputs: list[str], outputs: list):
+def canonical(graph_def, inputs: list[str], outputs: list):
     """Returns the part of a graph that makes its outputs, and the outputs' names in it.
 
     Order and names of the nodes do not tell how the graph was traced.

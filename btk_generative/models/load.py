@@ -5,9 +5,10 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from btk_generative.errors import ModelError
-from btk_generative.models import archive
+from btk_generative.models import archive, hub
 from btk_generative.models.artifact import read_artifact
 from btk_generative.models.model import GenerativeModel
+from btk_generative.models.tf1 import is_module, read_module
 
 _DEFAULT = Path(__file__).with_name("default.tar.gz")
 _loaded: WeakValueDictionary[str, GenerativeModel] = WeakValueDictionary()
@@ -17,24 +18,50 @@ def load_model(name: str | os.PathLike = "default") -> GenerativeModel:
     """Loads a generative model.
 
     Args:
-        name: "default", the model that comes with the package, or the path of an artifact.
+        name: "default", the model that comes with the package; the path of an artifact or of a
+            TensorFlow-1 hub module; "hub:NAME", a published or added model (`btk-generative
+            models list`); or an address "https://...", to which "#sha256=..." may be appended.
+            What is downloaded is kept in a cache.
 
     Returns:
         The model; the same object as long as the same file is in use somewhere.
 
     Raises:
-        ModelError: If the file is missing, truncated, altered, unsafe or of another format.
+        ModelError: If the file is missing, truncated, altered, unsafe or of another format, or
+            cannot be downloaded.
     """
-    path = _DEFAULT if name == "default" else Path(name)
+    path = locate(name)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; give the path of a model's .tar.gz,"
-            " or 'default' for the model that comes with the package"
+            " 'default' for the model that comes with the package, or a name that"
+            " `btk-generative models list` shows"
         ) from error
     digest = archive.sha256(content)
     if digest not in _loaded:
-        model = read_artifact(archive.unpack(content, path), digest, path)
+        model = _read(content, digest, path)
         return _loaded.setdefault(digest, model)
     return _loaded[digest]
+
+
+def locate(name: str | os.PathLike) -> Path:
+    """Returns the file of a model, downloaded if need be.
+
+    Args:
+        name: See `load_model`.
+    """
+    if name == "default":
+        return _DEFAULT
+    if isinstance(name, str) and (name.startswith("hub:") or "://" in name):
+        return hub.find(name)
+    return Path(name)
+
+
+def _read(content: bytes, digest: str, path: Path) -> GenerativeModel:
+    files = archive.unpack(content, path)
+    if is_module(files):
+        entries = {entry.sha256: entry for entry in hub.registry().values()}
+        return read_module(files, digest, path, entries.get(digest))
+    return read_artifact(files, digest, path)

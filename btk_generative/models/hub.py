@@ -1,0 +1,181 @@
+"""Models that others have published: the registry, and the cache of downloaded files."""
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from btk_generative.errors import ModelError, OutputError
+from btk_generative.models import archive
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published model, as `registry.json` tells."""
+
+    name: str
+    """Name after ``hub:``."""
+
+    url: str
+    """Address of the archive."""
+
+    size: int
+    """Size of the archive in bytes."""
+
+    sha256: str
+    """SHA-256 of the archive."""
+
+    description: str
+    """What it is, in a line."""
+
+    inputs: list[dict]
+    """Its inputs with unit and domain, as in a card; empty where only the file tells."""
+
+    licence: str
+    """Licence of the weights."""
+
+    citation: str
+    """What to cite."""
+
+
+@cache
+def registry() -> dict[str, Entry]:
+    """Returns the published models by name."""
+    entries = json.loads(Path(__file__).with_name("registry.json").read_text())
+    return {name: Entry(name, **entry) for name, entry in entries.items()}
+
+
+def cache_folder() -> Path:
+    """Returns where downloaded models are kept: BTK_GENERATIVE_CACHE, or the user's cache."""
+    import pooch
+
+    return Path(os.environ.get("BTK_GENERATIVE_CACHE") or pooch.os_cache("btk_generative"))
+
+
+def added() -> dict[str, Path]:
+    """Returns the models in the cache, by the name under which ``hub:`` finds them."""
+    files = sorted(cache_folder().glob("*.tar.gz"))
+    return {path.name.removesuffix(".tar.gz"): path for path in files}
+
+
+def find(name: str) -> Path:
+    """Returns the file of a published model, which is downloaded unless it is in the cache.
+
+    Args:
+        name: ``hub:NAME`` of the registry or of a model that was added, or an address
+            ``https://...``, to which ``#sha256=...`` may be appended.
+
+    Raises:
+        ModelError: If the name is unknown, or the file cannot be had or is not the one expected.
+    """
+    if name.startswith("hub:"):
+        short = name.removeprefix("hub:")
+        entry = registry().get(short)
+        if entry:
+            return _get(name, cache_folder() / f"{short}.tar.gz", entry.url, entry.sha256)
+        path = cache_folder() / f"{short}.tar.gz"
+        if not _NAME.fullmatch(short) or not path.is_file():
+            raise ModelError(
+                f"there is no model '{name}'; there are "
+                f"{', '.join(f'hub:{known}' for known in sorted({*registry(), *added()}))} "
+                "(add others with `btk-generative models add FILE`)"
+            )
+        return path
+    url, _, fragment = name.partition("#")
+    digest = fragment.removeprefix("sha256=").lower()
+    if fragment and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ModelError(f"'{name}': after # stands sha256= and 64 hexadecimal digits")
+    if not url.startswith("https://"):
+        raise ModelError(f"'{name}': a model is fetched by https:// only")
+    stem = f"{archive.sha256(url.encode())[:12]}-{url.rsplit('/', 1)[-1].split('?')[0]}"
+    return _get(name, cache_folder() / "addresses" / stem, url, digest)
+
+
+def add(path: str | os.PathLike) -> str:
+    """Copies a model's file into the cache, where ``hub:`` finds it by its own name.
+
+    Args:
+        path: An artifact, or one of the registry's files got by other means.
+
+    Returns:
+        The name to load it by, ``hub:NAME``.
+
+    Raises:
+        ModelError: If the file is not a valid model, or has the name of another one.
+    """
+    from btk_generative.models.load import load_model
+
+    model = load_model(path)
+    entry = registry().get(model.name)
+    if model.name == "default" or (entry and entry.sha256 != model.sha256):
+        raise ModelError(
+            f"{path} is called '{model.name}', which is the name of another model; "
+            "load it by its path, or give it another name in its card"
+        )
+    _store(Path(path).read_bytes(), cache_folder() / f"{model.name}.tar.gz")
+    return f"hub:{model.name}"
+
+
+def _get(name: str, path: Path, url: str, digest: str) -> Path:
+    """Returns a file of the cache, having downloaded and verified it if need be."""
+    if path.is_file() and (not digest or archive.sha256(path.read_bytes()) == digest):
+        return path
+    if os.environ.get("BTK_GENERATIVE_OFFLINE", "0") not in ("", "0"):
+        raise ModelError(
+            f"model '{name}' is not in the cache, {path.parent}, and BTK_GENERATIVE_OFFLINE forbids"
+            f" to download it: get {url} on another machine, and then "
+            "`btk-generative models add FILE` here"
+        )
+    content = _download(name, url, path.parent)
+    if digest and archive.sha256(content) != digest:
+        archive.reject_pointer(content, url)
+        raise ModelError(
+            f"what {url} gave for model '{name}' is not the file that it should be: its SHA-256 is "
+            f"{archive.sha256(content)}, not {digest}; nothing was kept"
+        )
+    archive.unpack(content, url)
+    _store(content, path)
+    return path
+
+
+def _download(name: str, url: str, folder: Path) -> bytes:
+    import pooch
+    import requests
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            partial = Path(temporary) / "model"
+            pooch.HTTPDownloader(progressbar=True, timeout=60)(url, str(partial), None)
+            return partial.read_bytes()
+    except requests.RequestException as error:
+        raise ModelError(
+            f"cannot download model '{name}' from {url}: {error}; if the network or the address is "
+            "out of reach (GitHub's LFS quota is often used up), get the file from somebody who "
+            "has it, and then `btk-generative models add FILE`"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to the cache, {folder}: {error.strerror}; "
+            "set BTK_GENERATIVE_CACHE to a folder that can be written"
+        ) from error
+
+
+def _store(content: bytes, path: Path) -> None:
+    """Writes a file of the cache, whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
+            partial.write(content)
+        os.chmod(partial.name, 0o644)
+        os.replace(partial.name, path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; "
+            "set BTK_GENERATIVE_CACHE to a folder that can be written"
+        ) from error
