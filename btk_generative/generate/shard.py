@@ -52,9 +52,9 @@ class ShardMaker:
                 survey: stack.enter_context(store.new_file(layout.images(survey, shard)))
                 for survey in self._config.survey
             }
-            truth = stack.enter_context(store.new_file(layout.truth(shard)))
             tables, drawing, writing = self._stream({s: f.path for s, f in images.items()}, shard)
-            table = vstack(tables, metadata_conflicts="silent")
+        table = vstack(tables, metadata_conflicts="silent")
+        with store.new_file(layout.truth(shard)) as truth:
             _write_parquet(table, truth.path)
         files = {layout.images(survey, shard): file for survey, file in images.items()}
         files[layout.truth(shard)] = truth

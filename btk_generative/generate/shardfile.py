@@ -31,22 +31,66 @@ def create(path: str, blends: int, isolated: bool):
     Raises:
         OSError: If the file cannot be written.
     """
-    try:
-        with h5py.File(path, "w") as file:
-            writer = _Writer(file, blends, isolated)
+    with open(path, "w+b", buffering=0) as raw:
+        disk = _Disk(raw)
+        with h5py.File(disk, "w") as file:
+            writer = _Writer(file, disk, blends, isolated)
             yield writer.append
             if writer.count != blends:
                 raise ValueError(f"{path} got {writer.count} blends instead of {blends}")
-    except RuntimeError as error:  # what HDF5 raises where closing a file fails
-        raise OSError(str(error)) from error
+        disk.check()
+
+
+class _Disk:
+    """A file that keeps its errors to itself until it is asked.
+
+    HDF5 does not survive a full disk: closing the file fails, and the process crashes later. It
+    must not notice, so what cannot be written is kept in memory, which is little: nothing more is
+    written once `check` was called.
+    """
+
+    def __init__(self, raw):
+        self._raw, self._unwritten, self._error = raw, [], None
+        for name in ("read", "seek", "tell", "truncate", "flush"):
+            setattr(self, name, getattr(raw, name))
+
+    def check(self) -> None:
+        """Raises what went wrong in writing, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data) -> int:
+        view, position = memoryview(data).cast("B"), self._raw.tell()
+        written = 0
+        try:
+            while self._error is None and written < len(view):
+                written += self._raw.write(view[written:])
+        except OSError as error:
+            self._error = error
+        if written < len(view):
+            self._unwritten.append((position + written, bytes(view[written:])))
+            self._raw.seek(position + len(view))
+        return len(view)
+
+    def readinto(self, buffer) -> int:
+        view, start = memoryview(buffer).cast("B"), self._raw.tell()
+        count = self._raw.readinto(view)
+        view[count:] = bytes(len(view) - count)
+        for position, data in self._unwritten:
+            low, high = max(position, start), min(position + len(data), start + len(view))
+            if low < high:
+                view[low - start : high - start] = data[low - position : high - position]
+        self._raw.seek(start + len(view))
+        return len(view)
 
 
 class _Writer:
-    def __init__(self, file, blends, isolated):
-        self.file, self.blends, self.isolated = file, blends, isolated
+    def __init__(self, file, disk, blends, isolated):
+        self.file, self.disk, self.blends, self.isolated = file, disk, blends, isolated
         self.count = 0
 
     def append(self, batch) -> None:
+        self.disk.check()
         if self.count == 0:
             self._prepare(batch)
         for index, table in enumerate(batch.catalog_list):

@@ -135,7 +135,7 @@ class Store:
         except OSError as error:
             if isinstance(error, OutputError):
                 raise
-            raise OutputError(f"cannot write {target}: {error}") from error
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
 
     def checksum(self, name: str) -> tuple[int, str]:
         """Size and SHA-256 of a file."""
