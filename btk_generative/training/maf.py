@@ -82,7 +82,7 @@ class MaskedNetwork(keras.layers.Layer):
         """Builds the weights; at first shift and log scale are 0."""
         super().__init__()
         first = np.arange(1, size + 1)
-        hidden = np.arange(width) % max(size - 1, 1) + (1 if size > 1 else 0)
+        hidden = np.arange(width) % size  # those of degree 0 see the context alone
         degrees = [first, hidden, hidden]
         self._masks = [
             (below[:, None] <= above[None]).astype(np.float32)

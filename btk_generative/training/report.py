@@ -113,11 +113,10 @@ def _curves(history: dict[str, dict]) -> str:
     return "<h2>Curves</h2>" + _embed(figure, "loss curves")
 
 
-def _show(axis, image, limit: float | None = None) -> None:
-    if limit is None:
-        axis.imshow(np.arcsinh(image / (0.02 * image.max())), origin="lower", cmap="magma")
-    else:
-        axis.imshow(image, origin="lower", cmap="gray", vmin=-limit, vmax=limit)
+def _show(axis, image, peak: float) -> None:
+    """Shows light on a scale that is linear below a fiftieth of the peak."""
+    stretched = np.arcsinh(50 * image / peak)
+    axis.imshow(stretched, origin="lower", cmap="magma", vmin=-1, vmax=np.arcsinh(50))
     axis.set_axis_off()
 
 
@@ -125,9 +124,12 @@ def _reconstructions(shown: dict[str, np.ndarray]) -> str:
     count = len(shown["image"])
     figure, axes = _figure(3, count, 1.4 * count, 4.2)
     for column in range(count):
+        peak = shown["image"][column].max()
         for row, name in enumerate(("image", "model")):
-            _show(axes[row, column], shown[name][column])
-        _show(axes[2, column], shown["residual"][column], 4.0)
+            _show(axes[row, column], shown[name][column], peak)
+        residual = shown["residual"][column]
+        axes[2, column].imshow(residual, origin="lower", cmap="gray", vmin=-4, vmax=4)
+        axes[2, column].set_axis_off()
     return _embed(figure, "images, reconstructions and residuals")
 
 
@@ -146,7 +148,8 @@ def _samples(scales: Scales, results: Results, draw) -> str:
         ]
         axes[0, column].set_title("\n".join(values), fontsize=6)
         for k in range(4):
-            _show(axes[k, column], profile[4 * column + k])
+            light = profile[4 * column + k]
+            _show(axes[k, column], light, light.max())
     return _embed(figure, "drawn profiles")
 
 
