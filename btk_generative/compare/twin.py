@@ -1,0 +1,164 @@
+"""Galaxies replaced by a parametric fit to themselves: same size, shape and flux, no structure."""
+
+from functools import cache
+
+import galsim
+import numpy as np
+from btk.blend_batch import BlendBatch
+
+from btk_generative.conditions import agn_share
+from btk_generative.draw import SurveyBatch
+
+_ITERATIONS = 30
+_LOG_SIZE, _SHAPE, _LIGHT = slice(2, 4), slice(4, 8), slice(8, 10)
+_EXPONENTIAL_SCALE = 1.6783469900166605  # half-light radius over scale length
+_PRIOR = 1e-3  # weight of the start, relative to the image: holds what the image does not say
+
+
+def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
+    """Replaces every galaxy by the exponential disk and de Vaucouleurs bulge that fit it best.
+
+    The fit is a least-squares one to the noiseless, isolated image in one band, with the PSF taken
+    into account: common centre, two sizes, two shapes and two fluxes. The result is drawn in every
+    band by GalSim, with the galaxy's flux in that band. An AGN stays the point source that the
+    catalogue says. Noise is what the batch has.
+
+    Args:
+        batch: Blends, with isolated images of which all bands have the same morphology.
+        band: Name of the band that is fitted.
+
+    Returns:
+        A new batch with the same truth tables.
+    """
+    index = list(batch.survey.available_filters).index(band)
+    scale = batch.survey.pixel_scale.to_value("arcsec")
+    size = batch.image_size
+    k, transfer = _transfer(batch.psf[index], scale, size)
+    isolated = np.zeros_like(batch.isolated_images)
+    for ii, table in enumerate(batch.catalog_list):
+        agn = agn_share(table)
+        for jj in range(len(table)):
+            truth = batch.isolated_images[ii, jj]
+            start = _start(truth[index], table["ra"][jj], table["dec"][jj], scale)
+            fitted = np.array(_fit(_spectrum(truth[index], k, scale), k, transfer, start, agn[jj]))
+            galaxy = _galaxy(fitted, agn[jj])
+            for image, psf, true in zip(isolated[ii, jj], batch.psf, truth, strict=True):
+                drawn = galsim.Convolve(galaxy, psf).drawImage(nx=size, ny=size, scale=scale).array
+                image[:] = drawn * (true.sum() / drawn.sum())
+    blends = batch.blend_images - batch.isolated_images.sum(axis=1) + isolated.sum(axis=1)
+    return SurveyBatch(
+        batch.batch_size,
+        batch.max_n_sources,
+        batch.stamp_size,
+        batch.survey,
+        blends,
+        isolated,
+        batch.catalog_list,
+        batch.psf,
+    )
+
+
+def _transfer(psf, scale, size):
+    """Wave numbers [1/arcsec] of the image's transform, and PSF times pixel on them."""
+    ky = 2 * np.pi * np.fft.fftfreq(size, scale)[:, None]
+    kx = 2 * np.pi * np.fft.rfftfreq(size, scale)[None]
+    image = galsim.Convolve(psf, galsim.Pixel(scale)).drawKImage(
+        nx=size + 1 - size % 2, ny=size + 1 - size % 2, scale=2 * np.pi / (size * scale)
+    )
+    middle = image.array.shape[0] // 2
+    rows = np.rint(np.fft.fftfreq(size) * size).astype(int) + middle
+    transfer = image.array.real[rows][:, middle : middle + size // 2 + 1]
+    k = np.stack(np.broadcast_arrays(kx, ky)).astype(np.float32)
+    return k, transfer.astype(np.float32)
+
+
+def _spectrum(image, k, scale):
+    """Transform of an image about its centre, divided by its flux."""
+    center = (image.shape[0] - 1) / 2 * scale
+    transform = np.fft.rfft2(image / image.sum()) * np.exp(1j * center * (k[0] + k[1]))
+    return transform.astype(np.complex64)
+
+
+def _start(image, ra, dec, scale):
+    """First guess: round, of the image's size, mostly a disk."""
+    rows, columns = np.indices(image.shape)
+    middle = (image.shape[0] - 1) / 2
+    r = np.hypot(columns - middle - ra / scale, rows - middle - dec / scale) * scale
+    hlr = max(0.6 * float(np.sum(image * r) / image.sum()), 0.15)
+    return np.array([ra, dec, np.log(hlr), np.log(hlr / 2), 0, 0, 0, 0, 0, -1.5], dtype=np.float32)
+
+
+def _galaxy(values, agn):
+    """The fitted galaxy of unit flux as a GalSim object."""
+    parts = []
+    weight = np.exp(values[_LIGHT] - values[_LIGHT].max())
+    profiles = (galsim.Exponential, galsim.DeVaucouleurs)
+    for i, profile in enumerate(profiles):
+        shear = galsim.Shear(eta1=values[4 + 2 * i], eta2=values[5 + 2 * i])
+        flux = float((1 - agn) * weight[i] / weight.sum())
+        parts.append(
+            profile(half_light_radius=float(np.exp(values[2 + i])), flux=flux).shear(shear)
+        )
+    if agn > 0:
+        parts.append(galsim.DeltaFunction(flux=float(agn)))
+    return galsim.Add(parts).shift(float(values[0]), float(values[1]))
+
+
+@cache
+def _compiled():
+    """The fit, compiled at its first use: Levenberg-Marquardt on the transform."""
+    import jax
+    import jax.numpy as jnp
+
+    grid = np.concatenate([[0], np.geomspace(1e-3, 1e4, 2000)])
+    bulge = galsim.DeVaucouleurs(half_light_radius=1)
+    table = jnp.asarray([bulge.kValue(x, 0).real for x in grid], dtype=jnp.float32)
+    steps = jnp.asarray(np.log(grid[1:]), dtype=jnp.float32)
+
+    def stretched(k, eta):
+        """Length of the wave vectors in the frame in which a component is round."""
+        size = jnp.sqrt(jnp.sum(eta**2) + 1e-12)
+        c, s = jnp.cosh(size / 2), jnp.sinh(size / 2) / size
+        x = (c + s * eta[0]) * k[0] + s * eta[1] * k[1]
+        y = s * eta[1] * k[0] + (c - s * eta[0]) * k[1]
+        return jnp.sqrt(x**2 + y**2 + 1e-12)
+
+    def model(values, k, transfer, agn):
+        size, light = jnp.exp(values[_LOG_SIZE]), jax.nn.softmax(values[_LIGHT])
+        disk = (1 + (stretched(k, values[4:6]) * size[0] / _EXPONENTIAL_SCALE) ** 2) ** -1.5
+        bulge = jnp.interp(jnp.log(stretched(k, values[6:8]) * size[1]), steps, table[1:])
+        phase = jnp.exp(-1j * (values[0] * k[0] + values[1] * k[1]))
+        return ((1 - agn) * (light[0] * disk + light[1] * bulge) + agn) * transfer * phase
+
+    @jax.jit
+    def fit(image, k, transfer, start, agn):
+        norm = jnp.sqrt(jnp.sum(jnp.abs(image) ** 2))
+
+        def residual(values):
+            change = (model(values, k, transfer, agn) - image) / norm
+            held = _PRIOR * (values - start)
+            return jnp.concatenate([change.real.ravel(), change.imag.ravel(), held])
+
+        def step(state, _):
+            values, error, damping = state
+            slope = jax.jacfwd(residual)(values)
+            curvature = slope.T @ slope
+            damped = curvature + damping * jnp.diag(jnp.diag(curvature) + 1e-9)
+            move = jnp.linalg.solve(damped, slope.T @ residual(values))
+            trial = values - jnp.clip(move, -0.5, 0.5)
+            new = jnp.sum(residual(trial) ** 2)
+            better = new < error
+            return (
+                jnp.where(better, trial, values),
+                jnp.where(better, new, error),
+                jnp.where(better, damping / 3, damping * 4),
+            ), None
+
+        first = (start, jnp.sum(residual(start) ** 2), jnp.float32(1e-2))
+        return jax.lax.scan(step, first, None, length=_ITERATIONS)[0][0]
+
+    return fit
+
+
+def _fit(image, k, transfer, start, agn):
+    return _compiled()(image, k, transfer, start, np.float32(agn))
