@@ -73,8 +73,8 @@ def test_a_dask_worker_killed_in_a_shard(toy, tmp_path, monkeypatch):  # noqa: F
             yield number, result
 
     monkeypatch.setattr(run, "run_tasks", run_and_kill)
-    config = small(toy, shards=30, workers=2)
-    assert generate(config, tmp_path / "dask", progress=False)["complete"] == 30
+    config = small(toy, shards=16, workers=2)
+    assert generate(config, tmp_path / "dask", progress=False)["complete"] == 16
     assert killed
     assert verify(tmp_path / "dask", progress=False) == {}
     generate(config.model_copy(update={"workers": 1}), tmp_path / "alone", progress=False)

@@ -4,6 +4,7 @@ Workers are processes that Dask spawns (never forks: a process that has used Ten
 forked). They send back what a task returns, which is a few hundred bytes for a shard.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -91,6 +92,7 @@ def _client(scheduler, workers):
             processes=True,
             memory_limit=None,
             env=_ONE_THREAD,
+            silence_logs=logging.ERROR,  # such as that a worker takes long to end
         )
     elif scheduler == "threads":
         cluster = LocalCluster(
