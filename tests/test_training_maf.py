@@ -153,7 +153,6 @@ def gaussian_log_density(points, context):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["maf", "coupling"])
 @pytest.mark.parametrize(
     "draw, log_density",
     [
@@ -162,19 +161,19 @@ def gaussian_log_density(points, context):
     ],
     ids=["two moons", "conditional Gaussian"],
 )
-def test_fit_recovers_a_known_density(kind, draw, log_density, tmp_path):
+def test_fit_recovers_a_known_density(draw, log_density, tmp_path):
     rng = np.random.default_rng(0)
-    arrays = {"train": draw(20000, rng), "validation": draw(4000, rng)}
+    arrays = {"train": draw(10000, rng), "validation": draw(4000, rng)}
 
     def read(split, rows, rng):
         points, context = (np.asarray(array[rows], np.float32) for array in arrays[split])
         return {"vector": points, "context": context.reshape(len(rows), -1)}
 
-    flow = LatentFlow(2, 1, FlowSettings(kind=kind, layers=5, width=32), seed=0)
+    flow = LatentFlow(2, 1, FlowSettings(kind="maf", layers=5, width=32), seed=0)
     flow(read("train", np.arange(2), None))
     flow.standardise(arrays["train"][0].astype(np.float32))
-    settings = FitSettings(epochs=12, batch_size=256, learning_rate=5e-3)
-    fit(flow, Stream(read, 20000, 4000, 256, seed=0), settings, tmp_path)
+    settings = FitSettings(epochs=16, batch_size=256, learning_rate=5e-3)
+    fit(flow, Stream(read, 10000, 4000, 256, seed=0), settings, tmp_path)
     points, context = draw(4000, np.random.default_rng(1))
     inputs = {
         "vector": points.astype(np.float32),
