@@ -230,7 +230,7 @@ def _fidelity(true, model, residual, where, sky, index):
     segments = np.stack([a, t]) > 2 * sigma[index]
     return {
         "chi2": float(np.mean(pulls**2)),
-        "kurtosis": float(np.mean((pulls - pulls.mean()) ** 4) / pulls.var() ** 2 - 3),
+        "kurtosis": _ratio(np.mean((pulls - pulls.mean()) ** 4), pulls.var() ** 2) - 3,
         "footprint": int(footprint.sum()),
         "correlation": _ratio(np.sum(a * t), math.sqrt(np.sum(a**2) * np.sum(t**2))),
         "mse": float(mse / sky[index]),
@@ -258,6 +258,7 @@ def _shapes(true, model, where, psf, scale):
     images = np.stack([model, true])[None]
     centers = np.full((1, 2, 2), [where[0] + 1, where[1] + 1])
     shear = get_ksb_ellipticity(images, centers, psf, scale)[0]
+    shear[np.hypot(*shear.T) >= 1] = np.nan  # not a shear: the estimate has failed
     moved = moments[0][0] - moments[1][0]
     return {
         "centroid_error": math.hypot(moved.x, moved.y) * scale,
