@@ -62,10 +62,15 @@ def open_galaxies(settings: DataSettings) -> Galaxies:
     Raises:
         CatalogError: If a file is missing or is not what it should be.
     """
+    if settings.catalog is not None and not settings.catalog.exists():
+        raise CatalogError(
+            f"{settings.catalog}: there is no such catalogue; get GalSim's COSMOS sample with "
+            "'galsim_download_cosmos -s 25.2' and give its path as data.catalog"
+        )
     if settings.catalog is None:
         galaxies = _mock(settings.rows or 1000)
     elif settings.images:
-        galaxies = _real(Path(settings.catalog), settings.exclusion_level)
+        galaxies = _real(settings.catalog, settings.exclusion_level)
     else:
         galaxies = _parametric(
             Path(settings.catalog), settings.exclusion_level, read_psfs(settings.psfs)
@@ -148,23 +153,19 @@ def _mock(n: int) -> Galaxies:
 
 
 def _cosmos(path: Path, exclusion_level: str, images: bool) -> galsim.COSMOSCatalog:
-    if not path.exists():
+    names = path.name.replace(".fits", "_selection.fits"), path.name.replace("_fits", "_selection")
+    if exclusion_level in ("marginal", "bad_stamp") and not any(
+        path.with_name(name).exists() for name in names if name != path.name
+    ):
         raise CatalogError(
-            f"{path}: there is no such catalogue; get GalSim's COSMOS sample with "
-            "'galsim_download_cosmos -s 25.2' and give its path as data.catalog"
+            f"{path}: GalSim's exclusion level '{exclusion_level}' needs the selection file "
+            f"{names[-1] if '_fits' in path.name else names[0]} beside it; get it with "
+            "galsim_download_cosmos, or set data.exclusion_level to none"
         )
     options = {"dir": str(path.parent), "use_real": images, "exclusion_level": exclusion_level}
     try:
         catalog = galsim.COSMOSCatalog(path.name, **options)
-    except OSError as error:
-        if "selection" in str(error):
-            raise CatalogError(
-                f"{path}: GalSim's exclusion level '{exclusion_level}' needs the selection file "
-                f"beside it ({error}); get it with galsim_download_cosmos, or set "
-                "data.exclusion_level to none"
-            ) from error
-        raise CatalogError(f"{path}: cannot be opened as a COSMOS catalogue ({error})") from error
-    except (KeyError, IndexError, galsim.GalSimError) as error:
+    except (OSError, KeyError, IndexError, galsim.GalSimError) as error:
         raise CatalogError(f"{path}: is not a COSMOS catalogue ({error})") from error
     missing = [name for name in _FIT_COLUMNS if name not in catalog.param_cat.dtype.names]
     if missing:
@@ -173,11 +174,6 @@ def _cosmos(path: Path, exclusion_level: str, images: bool) -> galsim.COSMOSCata
 
 
 def _real_catalog(path: Path) -> galsim.RealGalaxyCatalog:
-    if not path.exists():
-        raise CatalogError(
-            f"{path}: there is no such catalogue; get GalSim's COSMOS sample with "
-            "'galsim_download_cosmos -s 25.2' and give its path as data.catalog"
-        )
     try:
         return galsim.RealGalaxyCatalog(path.name, dir=str(path.parent))
     except (OSError, KeyError, galsim.GalSimError) as error:
