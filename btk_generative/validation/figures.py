@@ -25,6 +25,7 @@ NAMES = {
 COLOURS = {"real": "black", "model": "tab:orange", "parametric": "tab:blue"}
 """Colours of the arms."""
 
+_SHOWN = slice(20, 108)
 _PUBLISHED = {"cosmos": ("black", "-"), "generative": ("tab:red", ":"), "parametric": ("navy", ":")}
 
 
@@ -108,8 +109,6 @@ def fidelity(table: Table) -> bytes:
         axis.axhline(1 if "ratio" in y else 0, color="0.6", lw=0.8)
         axis.set(xlabel=LABELS[x])
         axis.set_title(title, fontsize=9)
-        if x in ("asked_hlr", "seen_size"):
-            axis.set_xscale("log")
     return _png(figure)
 
 
@@ -130,6 +129,7 @@ def neighbours(found: Neighbours) -> bytes:
             values, bins, density=True, histtype="step", color=colour, lw=2, label=label
         )
     axes[0, 0].set(xlabel="distance to the nearest, 1 − correlation", ylabel="density")
+    axes[0, 0].set_ylim(0, 1.35 * axes[0, 0].get_ylim()[1])
     axes[0, 0].legend(fontsize=8, frameon=False, loc="upper left")
     return _png(figure)
 
@@ -154,9 +154,12 @@ def montage(columns: dict[str, list[np.ndarray]], labels: list[str], noise: floa
             max(np.nanpercentile(next(iter(columns.values()))[k], 99.7), 6 * noise) / noise
         )
         for axis, (title, stamps) in zip(line, columns.items(), strict=True):
-            image = np.arcsinh(stamps[k] / noise)
+            image = np.arcsinh(stamps[k][_SHOWN, _SHOWN] / noise)
             axis.imshow(image, origin="lower", cmap="gray_r", vmin=-1.5, vmax=top)
             if row == 0:
                 axis.set_title(title, fontsize=8)
-        line[0].text(0.03, 0.97, label, transform=line[0].transAxes, fontsize=6, va="top")
+        line[0].text(
+            *(0.03, 0.96), label, transform=line[0].transAxes, fontsize=7, va="top",
+            bbox={"color": "white", "pad": 1},
+        )  # fmt: skip
     return _png(figure)

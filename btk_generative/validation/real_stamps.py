@@ -234,12 +234,12 @@ def two_sample(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> TwoSample:
     for _ in range(_REPEATS):
         groups = rng.permutation(number)[galaxy]
         forest = RandomForestClassifier(
-            200,
+            100,
             min_samples_leaf=3,
             class_weight="balanced",
             random_state=int(rng.integers(2**31)),
         )
-        folds = GroupKFold(10)
+        folds = GroupKFold(5)
         scores += cross_val_predict(
             forest, everything, is_real, groups=groups, cv=folds, method="predict_proba"
         )[:, 1]
