@@ -124,6 +124,7 @@ class BlendsConfig(StrictModel):
     augment_data: bool = False
     model: str = "default"
     out_of_domain: Literal["clip", "parametric", "raise"] = "clip"
+    color: Literal["flat", "components"] = "flat"
 
     @field_validator("survey")
     @classmethod
@@ -146,7 +147,15 @@ class BlendsConfig(StrictModel):
 
     def generator_options(self) -> dict:
         """Returns the keyword arguments of `GenerativeGenerator` that are given here by name."""
-        names = ("seed", "add_noise", "apply_shear", "augment_data", "model", "out_of_domain")
+        names = (
+            "seed",
+            "add_noise",
+            "apply_shear",
+            "augment_data",
+            "model",
+            "out_of_domain",
+            "color",
+        )
         return {name: getattr(self, name) for name in names}
 
 

@@ -1,6 +1,7 @@
 """Draws the blends of a comparison, deblends and measures them, any blend by itself."""
 
 import contextlib
+import inspect
 import io
 
 import numpy as np
@@ -37,7 +38,8 @@ class Bench:
         catalog, self.survey = config.catalog.read(), get_surveys(config.survey[0])
         self.band = reference_band(self.survey)
         options = config.generator_options()
-        shared = {k: v for k, v in options.items() if k not in ("model", "out_of_domain")}
+        accepted = inspect.signature(ParametricGenerator).parameters
+        shared = {key: value for key, value in options.items() if key in accepted}
         self._generators = {}
         for arm in set(config.arms) - {"fitted"} | ({"generative"} & set(_needs(config.arms))):
             sampling = IndexedSampling(config.sampling.build(config.seed), config.seed)

@@ -8,6 +8,7 @@ from btk.utils import DEFAULT_SEED
 
 from btk_generative.conditions import agn_share, clip, from_catsim, position_angle
 from btk_generative.draw.base import Galaxies, StreamGenerator, band_flux
+from btk_generative.draw.color import bulge_shares, split
 from btk_generative.draw.parametric import draw_parametric
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.models import GenerativeModel, LightProfiles, load_model
@@ -16,6 +17,9 @@ from btk_generative.render import SurveyRenderer
 
 POLICIES = ("clip", "parametric", "raise")
 """What to do with a galaxy outside the model's domain."""
+
+COLORS = ("flat", "components")
+"""Whether a galaxy has one colour, or its bulge and disk have their own."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class GenerativeGenerator(StreamGenerator):
         augment_data: bool = False,
         model: str | GenerativeModel = "default",
         out_of_domain: str = "clip",
+        color: str = "flat",
     ):
         """Initialises the generator; see `StreamGenerator` for the other arguments.
 
@@ -88,6 +93,10 @@ class GenerativeGenerator(StreamGenerator):
                 samples the nearest conditions inside the domain and keeps the catalogue's flux
                 and half-light radius; "parametric" draws the catalogue's bulge and disk as
                 CatsimGenerator does; "raise" raises a `ModelError`.
+            color: "flat" gives a galaxy the same morphology in every band; "components" the
+                colours of its bulge and disk, of which the catalogue has to hold the bulge's
+                share, ``bulge_share_{band}`` (see `btk_generative.draw.color`). The flux in each
+                band is the same.
 
         Raises:
             CatalogError: See parent class.
@@ -97,6 +106,9 @@ class GenerativeGenerator(StreamGenerator):
         """
         if out_of_domain not in POLICIES:
             raise ConfigError(f"out_of_domain must be one of {POLICIES}, not {out_of_domain!r}")
+        if color not in COLORS:
+            raise ConfigError(f"color must be one of {COLORS}, not {color!r}")
+        self.color = color
         super().__init__(
             catalog,
             sampling_function,
@@ -180,17 +192,26 @@ class GenerativeGenerator(StreamGenerator):
         flux = band_flux(table, survey, bands)
         agn = agn_share(table)[:, None]
         shear = (table["g1"], table["g2"]) if self.apply_shear else (0.0, 0.0)
-        self._renderer(survey, psf, out.shape[-1]).draw(
-            looks.profiles,
-            flux * (1 - agn),
-            np.asarray(table["ra"]),
-            np.asarray(table["dec"]),
-            looks.angle,
-            *(np.broadcast_to(np.asarray(g, dtype=np.float64), len(table)) for g in shear),
+        lie = [
+            np.broadcast_to(np.asarray(value, dtype=np.float64), len(table))
+            for value in (table["ra"], table["dec"], looks.angle, *shear)
+        ]
+        renderer = self._renderer(survey, psf, out.shape[-1])
+        profiles, light = looks.profiles, flux * (1 - agn)
+        if self.color == "components":
+            profiles, light, rows, others = _two_colours(profiles, light, table, looks, bands)
+        renderer.draw(
+            profiles,
+            light,
+            *lie,
             point_flux=flux * agn if agn.any() else None,
             out=out,
             rows=galaxies.slot,
         )
+        if self.color == "components":
+            disks = renderer.draw(*others, *(value[rows] for value in lie))
+            for slot, disk in zip(galaxies.slot[rows], disks, strict=True):
+                out[slot] += disk
 
     def _renderer(self, survey: Survey, psf: list, size: int) -> SurveyRenderer:
         """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""
@@ -199,3 +220,25 @@ class GenerativeGenerator(StreamGenerator):
             renderer = SurveyRenderer(psf, survey.pixel_scale.to_value("arcsec"), size)
             self._renderers[survey.name] = psf, renderer
         return renderer
+
+
+def _two_colours(profiles: LightProfiles, flux, table, looks: Looks, bands):
+    """Takes the disks out of the profiles of galaxies with bulge and disk.
+
+    Returns:
+        Profiles and fluxes without those disks, the rows they come from, and the disks' profiles
+        and fluxes.
+    """
+    share, of_band = bulge_shares(table, bands)
+    rows = np.flatnonzero((share > 0) & (share < 1))
+    turned = position_angle(table) + np.deg2rad(table["btk_rotation"]) - looks.angle
+    bulge, disk, *sums = split(profiles[rows], table[rows], share[rows], np.asarray(turned)[rows])
+    weights = [
+        w * s[:, None] for w, s in zip((of_band[rows], 1 - of_band[rows]), sums, strict=True)
+    ]
+    total = weights[0] + weights[1]
+    images, light = profiles.images.copy(), flux.copy()
+    images[rows] = bulge.images
+    light[rows] = flux[rows] * weights[0] / total
+    others = disk, flux[rows] * weights[1] / total
+    return LightProfiles(images, profiles.pixel_scale, profiles.oriented), light, rows, others

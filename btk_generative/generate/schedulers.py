@@ -18,7 +18,8 @@ JOB_QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "htcondor": "HTCondo
 _RETRIES = 2  # times that a task is tried again
 _AHEAD = 10  # tasks given to the scheduler for each worker, so that it is neither idle nor full
 
-_ONE_THREAD = {
+ONE_THREAD = {
+    # a worker has a core
     name: "1"
     for name in (
         "OMP_NUM_THREADS",
@@ -91,7 +92,7 @@ def _client(scheduler, workers):
             threads_per_worker=1,
             processes=True,
             memory_limit=None,
-            env=_ONE_THREAD,
+            env=ONE_THREAD,
             silence_logs=logging.ERROR,  # such as that a worker takes long to end
         )
     elif scheduler == "threads":

@@ -41,7 +41,8 @@ class ShardMaker:
 
         Returns:
             The row of the manifest: ``shard``, ``blends``, ``galaxies``, ``files`` (name, bytes
-            and SHA-256 of each), ``seconds`` and the parts of them spent in drawing and writing.
+            and SHA-256 of each), ``finished`` (seconds since 1970), and the ``seconds`` that it
+            took, with the parts of them spent in drawing and writing.
 
         Raises:
             OutputError: If a file cannot be written; the shard is not there then.
@@ -65,6 +66,7 @@ class ShardMaker:
             "files": {
                 name: {"bytes": file.size, "sha256": file.sha256} for name, file in files.items()
             },
+            "finished": round(time.time(), 3),
             "seconds": {
                 "drawing": round(drawing, 4),
                 "writing": round(writing, 4),
