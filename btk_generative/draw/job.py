@@ -13,6 +13,7 @@ from btk_generative.config import DrawConfig
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.figure import save_figure
 from btk_generative.draw.generative import GenerativeGenerator
+from btk_generative.errors import OutputError
 from btk_generative.output import new_folder
 
 PACKAGES = ("btk-generative", "blending-toolkit", "galsim", "numpy", "astropy", "keras")
@@ -52,7 +53,7 @@ def run(config: DrawConfig, output: str | Path) -> dict:
         with bar:
             for number in range(config.batches):
                 batch = next(generator)
-                batch.save(str(folder), number)
+                _save(batch, folder, number)
                 truth += [_truth(part) for part in _surveys(batch)]
                 if number == 0:
                     save_figure(_surveys(batch)[0], folder / "blends")
@@ -77,6 +78,13 @@ def run(config: DrawConfig, output: str | Path) -> dict:
         }
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def _save(batch: SurveyBatch | SurveyBatches, folder: Path, number: int) -> None:
+    try:
+        batch.save(str(folder), number)
+    except (RuntimeError, OSError) as error:  # HDF5 raises either where the disk is full
+        raise OutputError(f"cannot write batch {number} to {folder.parent}: {error}") from error
 
 
 def _surveys(batch: SurveyBatch | SurveyBatches) -> list[SurveyBatch]:

@@ -7,12 +7,15 @@ of the PSF cut to the box, so that a convolution is exact wherever source and pi
 half a box apart.
 """
 
+import copy
+import inspect
 import math
 
 import galsim
 import numpy as np
 import scipy.fft
 import scipy.interpolate
+from galsim.utilities import lazy_property
 
 from btk_generative.errors import ConfigError
 
@@ -42,7 +45,7 @@ class BandTransfer:
     """
 
     def __init__(self, psf: galsim.GSObject, pixel_scale: float, stamp_size: int):
-        self._psf = psf.withGSParams(**_ACCURATE).withFlux(1.0)
+        self._psf = _afresh(psf).withGSParams(**_ACCURATE).withFlux(1.0)
         self._flux = psf.flux
         self._pixel_scale = pixel_scale
         self.max_frequency = self._find_max_frequency()
@@ -126,6 +129,23 @@ class BandTransfer:
         transfer *= np.exp(-z) * (1 + z * (1 + z / 2 * (1 + z / 3)))
         image = scipy.fft.irfft2(np.fft.ifftshift(transfer, axes=0), s=(size, size))
         return np.fft.fftshift(image)
+
+
+def _afresh(psf: galsim.GSObject) -> galsim.GSObject:
+    """Returns a copy of a profile without what it has computed so far.
+
+    GalSim keeps ``maxk`` and ``stepk`` once they were asked for, even with other settings of the
+    accuracy: the transfer function must not depend on what a PSF was used for before.
+    """
+    fresh = copy.copy(psf)
+    for name, value in list(vars(fresh).items()):
+        if isinstance(inspect.getattr_static(type(fresh), name, None), lazy_property):
+            delattr(fresh, name)
+        elif isinstance(value, galsim.GSObject):
+            setattr(fresh, name, _afresh(value))
+        elif isinstance(value, list) and all(isinstance(v, galsim.GSObject) for v in value):
+            setattr(fresh, name, [_afresh(v) for v in value])
+    return fresh
 
 
 def _copies(light: np.ndarray, size: int) -> np.ndarray:
