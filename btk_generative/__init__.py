@@ -1,5 +1,6 @@
 """Realistic galaxy blends from deep generative models of morphology, for the Blending ToolKit."""
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 
@@ -11,6 +12,8 @@ _HOMES = {
     "load_model": "models",
     "LightProfiles": "models",
     "open_dataset": "generate",
+    "GenerativeGalaxy": "galsim_ext",
+    "GenerativeGalaxyModel": "galsim_ext",
 }
 _PARTS = ("catalogs", "compare", "conditions", "draw", "generate", "models", "render")
 
@@ -28,3 +31,8 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if "galsim.config" in sys.modules:
+    # GalSim's driver imports the modules of a configuration for the types that they register
+    import_module(f"{__name__}.galsim_ext")

@@ -1,0 +1,231 @@
+"""A model that gives GalSim objects, with the interface of galsim_hub."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import galsim
+import numpy as np
+
+from btk_generative.errors import ConfigError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+
+class GenerativeGalaxyModel:
+    """A generative model as a source of GalSim objects; takes the place of galsim_hub's.
+
+    Example:
+        >>> import btk_generative as bg
+        >>> from astropy.table import Table
+        >>> model = bg.GenerativeGalaxyModel("hub:Lanusse2020")     # doctest: +SKIP
+        >>> catalog = Table({"flux_radius": [5.0, 10.0], "mag_auto": [24.0, 24.0],
+        ...                  "zphot": [0.5, 0.5]})                  # doctest: +SKIP
+        >>> galaxies = model.sample(catalog, rng=galsim.BaseDeviate(1))  # doctest: +SKIP
+    """
+
+    _req_params = {"file_name": str}  # noqa: RUF012  names that GalSim's driver looks up
+    _opt_params = {"catalog": str}  # noqa: RUF012
+    _single_params = []  # noqa: RUF012
+    _takes_rng = False
+
+    def __init__(self, file_name: str = "default", catalog: str | None = None):
+        """Loads a model.
+
+        Args:
+            file_name: Name or path for `btk_generative.load_model`.
+            catalog: File of a catalogue, for `row`.
+
+        Raises:
+            ModelError: If the model cannot be loaded.
+            CatalogError: If the catalogue cannot be read.
+        """
+        from btk_generative.models import load_model
+
+        model = load_model(file_name)
+        self.file_name = file_name
+        self.stamp_size = model.stamp_size
+        """Side of a profile's frame in pixels."""
+        scale = model.card["pixel_scale"]
+        self.pixel_size = None if scale == "output" else scale
+        """Pixel scale in arcsec; None where it depends on the galaxy."""
+        self.quantities = [given.name for given in model.inputs]
+        """Names of the conditions."""
+        self.components = sorted(
+            {given.name.split("_")[0] for given in model.inputs if given.missing is not None}
+        )
+        """Components that a galaxy may lack, such as bulge and disk."""
+        self.random_size = model.random_size
+        """Length of the random vector of a galaxy."""
+        self.nobjects = 0
+        """Number of rows of the catalogue."""
+        self._model, self._lock, self._recent = model, threading.Lock(), {}
+        if catalog is not None:
+            self._read(catalog)
+
+    def sample(
+        self,
+        cat: Table | np.ndarray,
+        noise: galsim.BaseNoise | None = None,
+        rng: galsim.BaseDeviate | None = None,
+        x_interpolant: str | galsim.Interpolant | None = None,
+        k_interpolant: str | galsim.Interpolant | None = None,
+        pad_factor: float = 4,
+        noise_pad_size: float = 0,
+        gsparams: galsim.GSParams | None = None,
+    ) -> list[galsim.InterpolatedImage]:
+        """Draws a galaxy per row.
+
+        The flux of a galaxy is the one that its conditions tell, in F814W counts (see `flux`).
+
+        Args:
+            cat: Table or record array with a column per quantity.
+            noise: Noise with which to pad the images, as for `galsim.InterpolatedImage`.
+            rng: Decides the galaxies (and the noise) fully; a new one from the system otherwise.
+            x_interpolant: See `galsim.InterpolatedImage`.
+            k_interpolant: See `galsim.InterpolatedImage`.
+            pad_factor: See `galsim.InterpolatedImage`.
+            noise_pad_size: See `galsim.InterpolatedImage`.
+            gsparams: Accuracy settings.
+
+        Returns:
+            Objects, a list even for one row.
+
+        Raises:
+            ModelError: See `GenerativeModel.sample`.
+        """
+        from astropy.table import Table
+
+        cat = cat if isinstance(cat, Table) else Table(cat)
+        rng = galsim.BaseDeviate() if rng is None else rng
+        normal = normals(rng, (len(cat), self.random_size))
+        profiles = self._model.sample(cat, random_normal=normal)
+        return [
+            galsim.InterpolatedImage(
+                galsim.Image(image, scale=scale),
+                x_interpolant=x_interpolant,
+                k_interpolant=k_interpolant,
+                normalization="flux",
+                flux=total,
+                pad_factor=pad_factor,
+                noise_pad_size=noise_pad_size,
+                noise_pad=0.0 if noise is None else noise,
+                rng=rng,
+                gsparams=gsparams,
+            )
+            for image, scale, total in zip(
+                profiles.images, profiles.pixel_scale, flux(cat), strict=True
+            )
+        ]
+
+    def row(self, index: int) -> tuple[dict[str, float | None], float, float, float]:
+        """Returns a galaxy of the catalogue.
+
+        Returns:
+            Its conditions, None for those of a component that it lacks; position angle in
+            radians; flux of bulge and disk, and of the AGN, in counts of the i magnitude.
+
+        Raises:
+            ConfigError: If there is no such row, or no catalogue.
+        """
+        if not 0 <= index < self.nobjects:
+            raise ConfigError(
+                f"index {index} is outside the catalogue of generative_model, which has "
+                f"{self.nobjects} rows"
+            )
+        given = self._conditions[index]
+        values = {
+            name: None if given[name] is np.ma.masked else float(given[name])
+            for name in self.quantities
+        }
+        return values, float(self._angle[index]), *map(float, self._flux[index])
+
+    def draw(self, conditions: list[dict], normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Draws profiles; what was drawn last is remembered, for other processes to have.
+
+        Args:
+            conditions: Conditions by name, per galaxy; None for a value that is missing.
+            normal: Standard normal numbers, shape ``[n, random_size]``.
+
+        Returns:
+            Images that sum to 1, float32, shape ``[n, S, S]``, and pixel scales in arcsec.
+        """
+        key = (repr(conditions), normal.tobytes())
+        with self._lock:
+            if key not in self._recent:
+                drawn = self._model.sample(table(conditions), random_normal=normal)
+                self._recent = dict([*self._recent.items()][-3:])
+                self._recent[key] = drawn
+            drawn = self._recent[key]
+        return drawn.images, drawn.pixel_scale
+
+    def _read(self, path: str) -> None:
+        from btk_generative.catalogs import read_catalog
+        from btk_generative.conditions import (
+            ZERO_POINT_F814W,
+            agn_share,
+            check_catsim,
+            from_catsim,
+            position_angle,
+        )
+
+        catalog = read_catalog(path).table
+        check_catsim(catalog)
+        self.nobjects = len(catalog)
+        self._conditions, self._angle = from_catsim(catalog), position_angle(catalog)
+        total = 10 ** (-0.4 * (np.asarray(catalog["i_ab"], dtype=np.float64) - ZERO_POINT_F814W))
+        share = agn_share(catalog)
+        self._flux = np.stack([total * (1 - share), total * share], axis=1)
+
+
+def normals(rng: galsim.BaseDeviate, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns standard normal numbers from a GalSim generator, float32."""
+    numbers = np.empty(int(np.prod(shape)))
+    galsim.GaussianDeviate(rng, sigma=1.0).generate(numbers)
+    return numbers.reshape(shape).astype(np.float32)
+
+
+def table(conditions: list[dict]) -> Table:
+    """Returns conditions as a table, None as masked values."""
+    from astropy.table import Table
+
+    columns = {}
+    for name in conditions[0]:
+        values = [given[name] for given in conditions]
+        mask = [value is None for value in values]
+        columns[name] = np.ma.MaskedArray([0.0 if v is None else v for v in values], mask=mask)
+    return Table(columns)
+
+
+def flux(conditions: Table) -> np.ndarray:
+    """Returns the flux that conditions tell, in F814W counts (zero point 25.94).
+
+    It is that of ``mag_auto``, or of ``bulge_flux`` and ``disk_flux`` together, and 1 where there
+    is none of them.
+
+    Args:
+        conditions: Table of length n.
+
+    Returns:
+        Fluxes, shape ``[n]``.
+    """
+    from btk_generative.conditions import ZERO_POINT_F814W
+
+    if "mag_auto" in conditions.colnames:
+        return 10 ** (-0.4 * (np.asarray(conditions["mag_auto"], float) - ZERO_POINT_F814W))
+    parts = [name for name in ("bulge_flux", "disk_flux") if name in conditions.colnames]
+    if not parts:
+        return np.ones(len(conditions))
+    return sum(np.ma.filled(np.ma.asarray(conditions[name]).astype(float), 0.0) for name in parts)
+
+
+def to_galsim(
+    image: np.ndarray, scale: float, total: float, gsparams: galsim.GSParams | None
+) -> galsim.InterpolatedImage:
+    """Returns one profile as a GalSim object of some flux."""
+    from btk_generative.models import LightProfiles
+
+    (profile,) = LightProfiles(image[None], np.array([scale])).to_galsim(gsparams)
+    return profile.withFlux(total)
