@@ -9,6 +9,7 @@ import typer
 from btk_generative import cli_models
 from btk_generative.errors import GenerativeError
 from btk_generative.generate.commands import dataset, generate
+from btk_generative.validation.cli import validate
 
 app = typer.Typer(
     name="btk-generative",
@@ -69,6 +70,7 @@ def export(
 
 
 app.command()(generate)
+app.command()(validate)
 app.add_typer(dataset, name="dataset")
 app.add_typer(cli_models.app, name="models")
 

@@ -14,12 +14,12 @@ def validate(
         bool, typer.Option("--quick", help="1,500 galaxies instead of 10,240.")
     ] = False,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             envvar="BTK_GENERATIVE_DATA",
             help="Folder with lanusse2021, cosmos_catalog, cosmos_hst and ceers_f200w.",
         ),
-    ] = Path("../shared/data"),
+    ] = None,
     catalog: Annotated[
         Path | None,
         typer.Option(help="Another GalSim COSMOS catalogue, with images or parametric fits alone."),
@@ -30,9 +30,15 @@ def validate(
     ] = os.cpu_count() or 1,
 ) -> None:
     """Compare a model's galaxies with HST COSMOS and write a report."""
+    from btk_generative.errors import ConfigError
     from btk_generative.models import load_model
     from btk_generative.validation.job import FULL, QUICK, find_inputs, run
 
+    if data is None:
+        raise ConfigError(
+            "the published curves and the COSMOS catalogue are not part of the package: "
+            "say where they are with --data or in BTK_GENERATIVE_DATA"
+        )
     inputs = find_inputs(data, catalog)
     number = QUICK if quick else FULL
     summary = run(load_model(model), output, inputs, number, seed, jobs)

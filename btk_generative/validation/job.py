@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from astropy.table import vstack
 
 import btk_generative
-from btk_generative.errors import ModelError
+from btk_generative.errors import ConfigError, ModelError
 from btk_generative.output import new_folder
 from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch
@@ -60,6 +61,7 @@ def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
 
     Raises:
         CatalogError: If something is missing without which nothing can be compared.
+        ConfigError: If there are real stamps, but no scikit-learn to compare them.
     """
     inputs = Inputs(
         data / "lanusse2021",
@@ -71,6 +73,10 @@ def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
     read_published(inputs.published)
     if not inputs.sample.has_images:
         read_psfs(inputs.psfs)
+    if inputs.real_stamps.exists() and find_spec("sklearn") is None:
+        raise ConfigError(
+            "the test on real stamps needs scikit-learn: pip install 'btk-generative[validation]'"
+        )
     return inputs
 
 
