@@ -65,7 +65,7 @@ def _curve(panel, comparison, deblender, metric, context):
     if metric.column not in table or np.isfinite(position).sum() < 2 * _BINS:
         return
     edges = np.nanquantile(position, np.linspace(0, 1, _BINS + 1))
-    log = context in ("snr", "hlr") and edges[0] > 0
+    log = context == "snr" and edges[0] > 0
     for k, arm in enumerate(arms):
         of_arm = table[table.arm == arm]
         points = []
@@ -88,6 +88,8 @@ def _curve(panel, comparison, deblender, metric, context):
         panel.errorbar(x, y, error, capsize=2, label=arm, **style)
     if log:
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("")
 
 
 def save_gallery(comparison, blend: int, path: Path) -> None:

@@ -208,13 +208,11 @@ def _photometry(true, model, cleaned, where, fwhm, bands):
         )
         row[f"aperture_{band}"], row[f"true_aperture_{band}"] = float(aperture), float(expected)
         row[f"aperture_error_{band}"] = abs(_ratio(aperture - expected, expected))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        offset = -2.5 * np.log10(flux / true_flux)
-    for first, second in zip(range(len(bands) - 1), range(1, len(bands)), strict=True):
-        error = abs(offset[first] - offset[second])
-        row[f"colour_error_{bands[first]}_{bands[second]}"] = (
-            float(error) if np.isfinite(error) else math.nan
-        )
+    lit = (flux > 0) & (true_flux > 0)
+    ratio = np.divide(flux, true_flux, out=np.ones_like(flux), where=lit)
+    offset = np.where(lit, -2.5 * np.log10(ratio), np.nan)
+    for j in range(len(bands) - 1):
+        row[f"colour_error_{bands[j]}_{bands[j + 1]}"] = float(abs(offset[j] - offset[j + 1]))
     return row
 
 

@@ -181,7 +181,10 @@ def _caveats(comparison) -> str:
     config = comparison.config
     notes = [
         "A galaxy has one morphology, scaled to its flux in each band. That is the model that "
-        "scarlet fits with one component: colours and residuals flatter it.",
+        "scarlet fits with one component: colours and residuals flatter it."
+        if config.color == "flat"
+        else "Bulges and disks of generative galaxies differ in colour; parametric ones, and the "
+        "fits to generative ones, have one morphology in all bands.",
         "The deblenders' settings were not tuned, in neither arm.",
         "Sizes and signal-to-noise ratios, against which curves are drawn, are those of the "
         f"{config.arms[0]} arm.",

@@ -82,14 +82,15 @@ def interval(
     """Returns the 95 % bootstrap interval of a mean or median, resampling blends."""
     blends, of = np.unique(blend, return_inverse=True)
     rng = np.random.default_rng(stream(seed, _PURPOSE))
-    equal = np.full(len(blends), 1 / len(blends))
-    times = rng.multinomial(len(blends), equal, size=RESAMPLES)
+    count = len(blends)
+    drawn = rng.integers(count, size=(RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.int32)
     if statistic == "mean":
-        total = times @ np.bincount(of, values, len(blends))
-        resampled = total / (times @ np.bincount(of, minlength=len(blends)))
+        total = times @ np.bincount(of, values, count)
+        resampled = total / (times @ np.bincount(of, minlength=count))
     else:
         order = np.argsort(values)
-        weight = np.cumsum(times[:, of[order]], axis=1)
+        weight = np.cumsum(times[:, of[order]], axis=1, dtype=np.int32)
         half = weight[:, -1] / 2
         below = np.argmax(weight >= half[:, None], axis=1)
         above = np.argmax(weight > half[:, None], axis=1)
