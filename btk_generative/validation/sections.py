@@ -170,7 +170,7 @@ def diversity(arms: Arms, rows: np.ndarray, first: Table, pairs: Table) -> Secti
         f"Between two draws, seen through the PSF, {100 * moved[1]:.1f} % of the light moves "
         f"(median; 68 %: {100 * moved[0]:.1f} to {100 * moved[2]:.1f} %). Below: large galaxies of "
         "falling brightness as their parametric fit and as three draws, in the same noise.",
-        Table(rows=[["open share", *share.values()]], names=["", *share]),
+        Table(rows=[["open share", *share.values()]], names=["two draws", *share]),
         figures.montage(
             {name: [s for b in made for s in b.stamps()] for name, made in batches.items()},
             [f"{mag:.1f} mag" for mag in arms.sample.records(picked)["mag_auto"]],
