@@ -19,7 +19,7 @@ lsst = btk.survey.get_surveys("LSST")
 def draw(generator_class):
     """Returns the first batch of a generator, always of the same blends."""
     sampling = btk.sampling_functions.DefaultSampling(
-        stamp_size=24.0, max_number=4, min_number=2, max_mag=23.5, seed=11
+        stamp_size=24.0, min_number=2, max_number=4, max_shift=2.5, max_mag=21.5, seed=3
     )
     return next(generator_class(catalog, sampling, lsst, batch_size=5, seed=1))
 
@@ -39,6 +39,7 @@ for row, (name, batch) in zip(axes, batches.items(), strict=True):
     row[0].set_ylabel(f"{name}\ny [arcsec]")
     for panel, images in zip(row, batch.blend_images, strict=True):
         panel.imshow(rgb(images, bands, noise), origin="lower", extent=(-12, 12, -12, 12))
+        panel.set(xlim=(-8, 8), ylim=(-8, 8))
 for panel in axes[1]:
     panel.set_xlabel("x [arcsec]")
 figure.savefig("quickstart.png", dpi=130)
