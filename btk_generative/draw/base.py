@@ -1,5 +1,6 @@
 """What the generators share: blends, truth tables, noise, and how a batch is put together."""
 
+import itertools
 from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from tqdm.auto import tqdm
 
 from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
-from btk_generative.draw.noise import add_noise
+from btk_generative.draw.noise import add_noise, sky_levels
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.randomness import ROTATION, stream
+
+_CHUNK = 5  # blends that a thread draws at a time
 
 
 @dataclass(frozen=True)
@@ -188,20 +191,31 @@ class StreamGenerator(DrawBlendsGenerator):
         images = np.zeros((self.batch_size, n_bands, size, size))
         psf = self._get_psf_from_survey(survey)
         flat = isolated.reshape(-1, n_bands, size, size)
-        of_blend = np.asarray(galaxies.table["blend_index"]) - first
-        rows = [np.flatnonzero(of_blend == index) for index in range(self.batch_size)]
+        flux, sky = band_flux(galaxies.table, survey), sky_levels(survey)
+        bounds = np.searchsorted(
+            galaxies.table["blend_index"], first + np.arange(self.batch_size + 1)
+        )
 
-        def draw(index):
-            here = rows[index]
-            self._draw(galaxies[here], self._select(looks, here), survey, psf, flat)
-            np.sum(isolated[index, : len(here)], axis=0, out=images[index])
-            add_noise(images[index], self.add_noise, survey, self.seed, first + index)
+        def draw(blends):
+            part = slice(bounds[blends.start], bounds[blends.stop])
+            self._draw(galaxies[part], self._select(looks, part), flux[part], survey, psf, flat)
+            for index in range(blends.start, blends.stop):
+                number = bounds[index + 1] - bounds[index]
+                np.sum(isolated[index, :number], axis=0, out=images[index])
+                add_noise(images[index], self.add_noise, survey, sky, self.seed, first + index)
+            return blends.stop - blends.start
 
-        with ThreadPoolExecutor(self.njobs) as pool:
-            done = pool.map(draw, range(self.batch_size))
-            description = f"Generating blends for {survey.name} survey"
-            for _ in tqdm(done, total=self.batch_size, desc=description, disable=not self.use_bar):
-                pass
+        chunks = [
+            slice(start, min(start + _CHUNK, self.batch_size))
+            for start in range(0, self.batch_size, _CHUNK)
+        ]
+        description = f"Generating blends for {survey.name} survey"
+        with (
+            ThreadPoolExecutor(self.njobs) as pool,
+            tqdm(total=self.batch_size, desc=description, disable=not self.use_bar) as bar,
+        ):
+            for number in pool.map(draw, chunks):
+                bar.update(number)
         truth = self._truth(galaxies.table, survey, size)
         return SurveyBatch(
             self.batch_size,
@@ -210,7 +224,7 @@ class StreamGenerator(DrawBlendsGenerator):
             survey,
             images,
             isolated,
-            [truth[here] for here in rows],
+            [truth[start:stop] for start, stop in itertools.pairwise(bounds)],
             psf,
         )
 
@@ -236,7 +250,9 @@ class StreamGenerator(DrawBlendsGenerator):
         row = Galaxies(Table(entry), np.zeros(1, dtype=int))
         size = self._get_pix_stamp_size(survey)
         image = np.zeros((1, 1, size, size))
-        self._draw(row, self._morphology(row), survey, [psf], image, [filt.name])
+        bands = [filt.name]
+        flux = band_flux(row.table, survey, bands)
+        self._draw(row, self._morphology(row), flux, survey, [psf], image, bands)
         scale = survey.pixel_scale.to_value("arcsec")
         return galsim.Image(image[0, 0].astype(np.float32), scale=scale)
 
@@ -246,14 +262,21 @@ class StreamGenerator(DrawBlendsGenerator):
 
     @staticmethod
     @abstractmethod
-    def _select(looks, rows: np.ndarray):
+    def _select(looks, rows: slice):
         """Returns the part of `_morphology` that belongs to some rows."""
 
     @abstractmethod
     def _draw(
-        self, galaxies: Galaxies, looks, survey: Survey, psf: list, out: np.ndarray, bands=None
+        self,
+        galaxies: Galaxies,
+        looks,
+        flux: np.ndarray,
+        survey: Survey,
+        psf: list,
+        out: np.ndarray,
+        bands=None,
     ) -> None:
-        """Draws galaxies into ``out[galaxies.slot]``, shape ``[..., bands, N, N]``."""
+        """Draws galaxies of given `band_flux` into ``out[galaxies.slot]``, ``[bands, N, N]``."""
 
 
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:

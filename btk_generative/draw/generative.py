@@ -7,7 +7,7 @@ from btk.survey import Survey
 from btk.utils import DEFAULT_SEED
 
 from btk_generative.conditions import agn_share, clip, from_catsim, position_angle
-from btk_generative.draw.base import Galaxies, StreamGenerator, band_flux
+from btk_generative.draw.base import Galaxies, StreamGenerator
 from btk_generative.draw.color import bulge_shares, split
 from btk_generative.draw.parametric import draw_parametric
 from btk_generative.errors import ConfigError, ModelError
@@ -176,20 +176,19 @@ class GenerativeGenerator(StreamGenerator):
                 )
 
     @staticmethod
-    def _select(looks: Looks, rows: np.ndarray) -> Looks:
+    def _select(looks: Looks, rows: slice) -> Looks:
         return looks[rows]
 
-    def _draw(self, galaxies, looks, survey, psf, out, bands=None) -> None:
+    def _draw(self, galaxies, looks, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
         if looks.parametric.any():
             rows = np.flatnonzero(looks.parametric)
             draw_parametric(galaxies[rows], survey, psf, out, bands, self.apply_shear)
-        rows = np.flatnonzero(~looks.parametric)
-        if len(rows) == 0:
-            return
-        galaxies, looks = galaxies[rows], looks[rows]
+            rows = np.flatnonzero(~looks.parametric)
+            if len(rows) == 0:
+                return
+            galaxies, looks, flux = galaxies[rows], looks[rows], flux[rows]
         table = galaxies.table
-        flux = band_flux(table, survey, bands)
         agn = agn_share(table)[:, None]
         shear = (table["g1"], table["g2"]) if self.apply_shear else (0.0, 0.0)
         lie = [

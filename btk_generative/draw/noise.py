@@ -8,8 +8,18 @@ from surveycodex.utilities import mean_sky_level
 
 from btk_generative.randomness import NOISE, stream
 
+_LARGE = 1000.0  # sky level from which Poisson variates are drawn by inverting their distribution
 
-def add_noise(images: np.ndarray, kind: str, survey: Survey, seed: int, blend: int) -> None:
+
+def sky_levels(survey: Survey) -> np.ndarray:
+    """Returns the mean sky level of every band, electrons per pixel, shape ``[bands]``."""
+    filters = [survey.get_filter(band) for band in survey.available_filters]
+    return np.array([mean_sky_level(survey, filt).to_value("electron") for filt in filters])
+
+
+def add_noise(
+    images: np.ndarray, kind: str, survey: Survey, sky: np.ndarray, seed: int, blend: int
+) -> None:
     """Adds noise to the images of one blend, in place.
 
     Background noise is a Poisson draw of the mean sky level less that level, galaxy noise a
@@ -21,18 +31,36 @@ def add_noise(images: np.ndarray, kind: str, survey: Survey, seed: int, blend: i
     Args:
         images: Electrons per pixel, shape ``[bands, N, N]``.
         kind: "none", "background", "galaxy" or "all".
-        survey: Survey whose sky level is used.
+        survey: Survey whose bands these are.
+        sky: Its `sky_levels`.
         seed: Seed of the generator.
         blend: Index of the blend.
     """
     if kind == "none":
         return
-    for image, band in zip(images, survey.available_filters, strict=True):
+    for image, band, level in zip(images, survey.available_filters, sky, strict=True):
         key = zlib.crc32(f"{survey.name}/{band}".encode())
         rng = np.random.default_rng(stream(seed, NOISE, blend, key))
-        sky = mean_sky_level(survey, survey.get_filter(band)).to_value("electron")
-        if kind == "background":
-            image += rng.poisson(sky, image.shape) - sky
+        if kind == "galaxy":
+            image[:] = rng.poisson(np.maximum(image, 0.0))
+            continue
+        mean = np.maximum(image + level, 0.0) if kind == "all" else np.full(image.shape, level)
+        draw = _poisson_of_large_mean(rng, mean) if level >= _LARGE else rng.poisson(mean)
+        if kind == "all":
+            np.subtract(draw, level, out=image)
         else:
-            level = sky if kind == "all" else 0.0
-            image[:] = rng.poisson(np.maximum(image + level, 0.0)) - level
+            image += draw - level
+
+
+def _poisson_of_large_mean(rng: np.random.Generator, mean: np.ndarray) -> np.ndarray:
+    """Returns Poisson variates, several times as fast as NumPy's rejection.
+
+    A normal variate goes through the expansion of the inverse of the distribution function of Giles
+    2016, ACM Trans. Math. Softw. 42, 7 (Algorithm 955), his Q_N2. From a mean of 1000 on it is off
+    by less than 0.001 before it is rounded down.
+    """
+    z = rng.standard_normal(mean.shape)
+    square, root = z * z, np.sqrt(mean)
+    draw = (root - (2.0 + square) / (72.0 * root)) * z
+    draw += square / 6.0 + (mean + 1.0 / 3.0)
+    return np.floor(draw, out=draw)

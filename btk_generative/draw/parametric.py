@@ -39,9 +39,9 @@ class ParametricGenerator(StreamGenerator):
         return None
 
     @staticmethod
-    def _select(looks: None, rows: np.ndarray) -> None:
+    def _select(looks: None, rows: slice) -> None:
         return None
 
-    def _draw(self, galaxies, looks, survey, psf, out, bands=None) -> None:
+    def _draw(self, galaxies, looks, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
         draw_parametric(galaxies, survey, psf, out, bands, self.apply_shear)
