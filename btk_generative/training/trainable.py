@@ -20,6 +20,9 @@ class Trainable(keras.Model):
         super().__init__()
         self._averages = {name: keras.metrics.Mean(name) for name in logged}
 
+    def build(self, input_shape=None):
+        """Does nothing: weights are made on construction and by the first call."""
+
     @property
     def metrics(self) -> list:
         """The averages; Keras resets them every epoch."""
