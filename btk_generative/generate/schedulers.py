@@ -16,6 +16,7 @@ JOB_QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "htcondor": "HTCondo
 """Batch systems, and the classes of dask-jobqueue that submit to them."""
 
 _RETRIES = 2  # times that a task is tried again
+_PATIENCE = "20s"  # with a scheduler that does not answer
 _AHEAD = 10  # tasks given to the scheduler for each worker, so that it is neither idle nor full
 
 ONE_THREAD = {
@@ -104,7 +105,7 @@ def _client(scheduler, workers):
         cluster.scale(jobs=workers)
     elif "://" in scheduler:
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout=_PATIENCE)
         except (OSError, ValueError) as error:
             raise ConfigError(f"no Dask scheduler answers at {scheduler}: {error}") from error
         with client:
@@ -129,5 +130,6 @@ def _job_queue(name):
         return getattr(dask_jobqueue, JOB_QUEUES[name])()
     except ValueError as error:
         raise ConfigError(
-            f"scheduler '{name}': {error}; set it under jobqueue.{name} in ~/.config/dask"
+            f"scheduler '{name}': {' '.join(str(error).split())}; set it under jobqueue.{name} in"
+            " ~/.config/dask/jobqueue.yaml"
         ) from error
