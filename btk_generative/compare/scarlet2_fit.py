@@ -20,7 +20,7 @@ _SMOOTHING = 1.5  # pixels, of the image in which a source's footprint is found
 _CORE = 2  # radius in pixels that always belongs to a source's footprint
 _MARGIN = 2  # pixels by which a footprint is grown
 _SPECTRA_EVERY = 20  # steps between two solutions for the spectra
-_RIDGE = 1e-5  # of the diagonal: shares light between sources that nothing tells apart
+_RIDGE = 1e-3  # of the diagonal: holds spectra that the data do not tell apart where they are
 _SPLIT = 0.25  # of the peak: brightness where a second component starts
 
 
@@ -107,6 +107,7 @@ def fit(settings: Settings, renderer, data, weights, centers, present) -> Fit:
         diagonal = jnp.einsum("bkk->bk", matrix)
         ridge = jnp.where(diagonal > 0, _RIDGE * diagonal, 1.0)
         matrix += ridge[:, :, None] * jnp.eye(len(owner))
+        vector += ridge * spectra.T  # held there, not drawn to zero
         solved = jnp.maximum(jnp.linalg.solve(matrix, vector[..., None])[..., 0].T, 0)
         length = jnp.linalg.norm(solved, axis=1)
         lit = length > 0

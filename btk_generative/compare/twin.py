@@ -43,7 +43,8 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
             fitted = np.array(_fit(_spectrum(truth[index], k, scale), k, transfer, start, agn[jj]))
             galaxy = _galaxy(fitted, agn[jj])
             for image, psf, true in zip(isolated[ii, jj], batch.psf, truth, strict=True):
-                drawn = galsim.Convolve(galaxy, psf).drawImage(nx=size, ny=size, scale=scale).array
+                seen = galsim.Convolve(galaxy, psf)
+                drawn = seen.drawImage(nx=size, ny=size, scale=scale, dtype=float).array
                 image[:] = drawn * (true.sum() / drawn.sum())
     blends = batch.blend_images - batch.isolated_images.sum(axis=1) + isolated.sum(axis=1)
     return SurveyBatch(
