@@ -19,7 +19,7 @@ _HIGHEST = 16  # cycles per profile pixel up to which the interpolant's transfor
 
 
 @dataclass(frozen=True)
-class _Box:
+class Box:
     """What is the same for all galaxies that are drawn on boxes of the same size."""
 
     size: int
@@ -32,6 +32,22 @@ class _Box:
     """Greatest kx of each ky, the bands' and then that of all, ``[bands + 1, 2 K + 1]``."""
     kernel: np.ndarray
     """Transform of the spreading kernel along an axis, ``[2 K + 1]``."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A profile and its place, in survey pixels."""
+
+    image: np.ndarray
+    """The profile, ``[S, S]``."""
+    centre: tuple[float, float]
+    """Position of its centre from the stamp's first pixel."""
+    slope: tuple[float, float, float, float]
+    """Derivatives of the position from ``loops.place``."""
+    height: float
+    """Half the extent of its frame along y."""
+    box: Box
+    """The periodic box on which it is drawn."""
 
 
 class SurveyRenderer:
@@ -80,7 +96,7 @@ class SurveyRenderer:
         frequency = np.arange(_HIGHEST * loops.INTERPOLANT_STEPS + 2) / loops.INTERPOLANT_STEPS
         self._interpolant = galsim.Quintic().kval(2 * np.pi * frequency).astype(np.float32)
         self._interpolant[-2:] = 0
-        self._boxes: dict[int, _Box] = {}
+        self._boxes: dict[int, Box] = {}
         self._lock = threading.Lock()
 
     def draw(
@@ -139,17 +155,22 @@ class SurveyRenderer:
         geometry = zip(
             x / self.pixel_scale, y / self.pixel_scale, scale, angle, g1, g2, strict=True
         )
-        for i, (x_i, y_i, *lie) in enumerate(geometry):
-            image = profiles.images[i]
+        placed = []
+        for image, (x_i, y_i, *lie) in zip(profiles.images, geometry, strict=True):
             slope, *extent = loops.place(image, *lie)
             box = self._box(self._box_size((abs(x_i), abs(y_i)), *extent))
-            # from here on, positions are counted from the stamp's first pixel
             centre = x_i + (size - 1) / 2, y_i + (size - 1) / 2
-            spectrum = self._spectrum(image, centre, slope, extent[1], box)
-            self._draw_bands(spectrum, centre, flux[i], point[i], box, out[rows[i]])
+            placed.append(Placed(image, centre, slope, extent[1], box))
+        self._draw(placed, flux, point, out, rows)
         return out
 
-    def _spectrum(self, image, centre, slope, height, box: _Box) -> np.ndarray:
+    def _draw(self, placed: list["Placed"], flux, point, out, rows) -> None:
+        """Draws galaxies into ``out[rows]``."""
+        for galaxy, f, p, row in zip(placed, flux, point, rows, strict=True):
+            spectrum = self._spectrum(*vars(galaxy).values())
+            self._draw_bands(spectrum, galaxy.centre, f, p, galaxy.box, out[row])
+
+    def _spectrum(self, image, centre, slope, height, box: Box) -> np.ndarray:
         """Returns the transform of a profile at its place, times that of the spreading kernel.
 
         Args:
@@ -176,7 +197,7 @@ class SurveyRenderer:
         loops.apply_interpolant(full, turns, self._interpolant, box.extent[-1], spectrum)
         return spectrum
 
-    def _draw_bands(self, spectrum, centre, flux, point, box: _Box, out: np.ndarray) -> None:
+    def _draw_bands(self, spectrum, centre, flux, point, box: Box, out: np.ndarray) -> None:
         """Draws one galaxy, and a point source at its centre, in every band."""
         size, half = self.stamp_size, len(box.kernel) // 2
         phase_x = phase_y = np.empty(0, np.complex64)
@@ -221,13 +242,13 @@ class SurveyRenderer:
             size = fast_size(size * 1.06, multiple)
         return size
 
-    def _box(self, size: int) -> _Box:
+    def _box(self, size: int) -> Box:
         with self._lock:
             if size not in self._boxes:
                 self._boxes[size] = self._make_box(size)
             return self._boxes[size]
 
-    def _make_box(self, size: int) -> _Box:
+    def _make_box(self, size: int) -> Box:
         frequency = [band.max_frequency for band in self._bands]
         half = int(np.ceil(max(frequency) * size))
         grid = fast_size(_OVERSAMPLING * (2 * half + 1))
@@ -243,7 +264,7 @@ class SurveyRenderer:
             extent[i][reach >= 0] = np.floor(np.sqrt(reach[reach >= 0]))
         extent[-1] = extent.max(0)
         transfer /= kernel[:, None] * kernel[half:]
-        return _Box(size, grid, transfer, extent, kernel)
+        return Box(size, grid, transfer, extent, kernel)
 
 
 def _array(name: str, values, shape: tuple[int, ...]) -> np.ndarray:
