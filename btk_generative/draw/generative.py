@@ -14,6 +14,7 @@ from btk_generative.errors import ConfigError, ModelError
 from btk_generative.models import GenerativeModel, LightProfiles, load_model
 from btk_generative.randomness import MORPHOLOGY, normals
 from btk_generative.render import SurveyRenderer
+from btk_generative.render.graph import make_renderer
 
 POLICIES = ("clip", "parametric", "raise")
 """What to do with a galaxy outside the model's domain."""
@@ -73,6 +74,7 @@ class GenerativeGenerator(StreamGenerator):
         model: str | GenerativeModel = "default",
         out_of_domain: str = "clip",
         color: str = "flat",
+        device: str = "auto",
     ):
         """Initialises the generator; see `StreamGenerator` for the other arguments.
 
@@ -97,6 +99,8 @@ class GenerativeGenerator(StreamGenerator):
                 colours of its bulge and disk, of which the catalogue has to hold the bulge's
                 share, ``bulge_share_{band}`` (see `btk_generative.draw.color`). The flux in each
                 band is the same.
+            device: "cpu", "gpu" or "auto", a GPU where TensorFlow finds one. The images agree
+                within 1e-5 of the peak; only the CPU's are the same to the bit from run to run.
 
         Raises:
             CatalogError: See parent class.
@@ -124,6 +128,7 @@ class GenerativeGenerator(StreamGenerator):
         )
         self.model = model if isinstance(model, GenerativeModel) else load_model(model)
         self.out_of_domain = out_of_domain
+        self.device = device
         self._renderers = {}
         unknown = {i.name for i in self.model.inputs} - set(from_catsim(catalog.table[:1]).colnames)
         if unknown:
@@ -216,7 +221,8 @@ class GenerativeGenerator(StreamGenerator):
         """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""
         known, renderer = self._renderers.get(survey.name, (None, None))
         if known != psf:
-            renderer = SurveyRenderer(psf, survey.pixel_scale.to_value("arcsec"), size)
+            scale = survey.pixel_scale.to_value("arcsec")
+            renderer = make_renderer(psf, scale, size, self.device)
             self._renderers[survey.name] = psf, renderer
         return renderer
 
