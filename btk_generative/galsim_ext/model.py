@@ -61,7 +61,8 @@ class GenerativeGalaxyModel:
         """Length of the random vector of a galaxy."""
         self.nobjects = 0
         """Number of rows of the catalogue."""
-        self._model, self._lock, self._recent = model, threading.Lock(), {}
+        self._model, self._lock = model, threading.Lock()
+        self._recent, self._server = {}, None
         if catalog is not None:
             self._read(catalog)
 
@@ -155,10 +156,19 @@ class GenerativeGalaxyModel:
         key = (repr(conditions), normal.tobytes())
         with self._lock:
             if key not in self._recent:
-                drawn = self._model.sample(table(conditions), random_normal=normal)
+                drawn = self._draw(conditions, normal)
                 self._recent = dict([*self._recent.items()][-3:])
                 self._recent[key] = drawn
-            drawn = self._recent[key]
+            return self._recent[key]
+
+    def _draw(self, conditions, normal):
+        from btk_generative.galsim_ext.server import Server
+        from btk_generative.models.graph import was_forked
+
+        if was_forked():
+            self._server = self._server or Server()
+            return self._server.draw(self.file_name, conditions, normal)
+        drawn = self._model.sample(table(conditions), random_normal=normal)
         return drawn.images, drawn.pixel_scale
 
     def _read(self, path: str) -> None:

@@ -30,7 +30,15 @@ def import_tensorflow():
     """Returns the module tensorflow, imported without its start-up notes.
 
     Warnings and errors are passed on, and a user who has set TF_CPP_MIN_LOG_LEVEL gets all of it.
+
+    Raises:
+        ModelError: In a process that was forked when TensorFlow was there already: it would hang.
     """
+    if was_forked():
+        raise ModelError(
+            "a model cannot run in a process forked from one that has used TensorFlow: run the"
+            " model in the parent process, or start its processes by 'spawn'"
+        )
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow
 
@@ -44,6 +52,20 @@ def import_tensorflow():
     finally:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     return tensorflow
+
+
+def was_forked() -> bool:
+    """Returns whether this process was forked from one that had TensorFlow."""
+    return _forked
+
+
+def _note_fork():
+    global _forked
+    _forked = "tensorflow" in sys.modules
+
+
+_forked = False
+os.register_at_fork(after_in_child=_note_fork)
 
 
 @contextmanager

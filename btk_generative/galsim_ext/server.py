@@ -1,0 +1,64 @@
+"""A process of its own for the network, where the one that asks was forked too late to have it.
+
+It is started as ``python -m btk_generative.galsim_ext.server``, reads pickled requests from its
+standard input and writes pickled answers to its standard output, until the input ends.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+
+
+class Server:
+    """The other end of such a process."""
+
+    def __init__(self):
+        """Starts the process."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "btk_generative.galsim_ext.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def draw(self, file_name: str, conditions: list[dict], normal: np.ndarray):
+        """Returns images and pixel scales; see `GenerativeGalaxyModel.draw`.
+
+        Raises:
+            ModelError: If the model cannot be loaded or does not take the conditions.
+        """
+        pickle.dump((file_name, conditions, normal), self._process.stdin)
+        self._process.stdin.flush()
+        answer = pickle.load(self._process.stdout)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def main() -> None:
+    """Answers requests."""
+    from btk_generative.errors import GenerativeError
+    from btk_generative.galsim_ext.model import GenerativeGalaxyModel
+
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing but answers goes to the pipe
+    models = {}
+    while True:
+        try:
+            file_name, conditions, normal = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            if file_name not in models:
+                models[file_name] = GenerativeGalaxyModel(file_name)
+            answer = models[file_name].draw(conditions, normal)
+        except GenerativeError as error:
+            answer = error
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
