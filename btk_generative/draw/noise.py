@@ -2,6 +2,7 @@
 
 import zlib
 
+import numba
 import numpy as np
 from btk.survey import Survey
 from surveycodex.utilities import mean_sky_level
@@ -59,8 +60,16 @@ def _poisson_of_large_mean(rng: np.random.Generator, mean: np.ndarray) -> np.nda
     2016, ACM Trans. Math. Softw. 42, 7 (Algorithm 955), his Q_N2. From a mean of 1000 on it is off
     by less than 0.001 before it is rounded down.
     """
-    z = rng.standard_normal(mean.shape)
-    square, root = z * z, np.sqrt(mean)
-    draw = (root - (2.0 + square) / (72.0 * root)) * z
-    draw += square / 6.0 + (mean + 1.0 / 3.0)
-    return np.floor(draw, out=draw)
+    draw = rng.standard_normal(mean.shape)
+    _invert(draw, mean)
+    return draw
+
+
+@numba.njit(nogil=True, cache=True)
+def _invert(draw, mean):
+    """Replaces normal variates by Poisson variates, ``[N, N]``."""
+    for row in range(draw.shape[0]):
+        for column in range(draw.shape[1]):
+            z, root = draw[row, column], np.sqrt(mean[row, column])
+            shift = mean[row, column] + z * z / 6.0 + 1.0 / 3.0
+            draw[row, column] = np.floor(shift + z * (root - (2.0 + z * z) / (72.0 * root)))
