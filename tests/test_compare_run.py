@@ -163,7 +163,7 @@ def test_fitted_twin_of_a_bulge_and_disk_is_itself(batch):
 
 def test_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path):
     asked = config(blends=8)
-    whole = run(asked, tmp_path / "whole", progress=False)
+    whole = run(asked, progress=False)
     begun = run(config(blends=5), tmp_path / "begun", progress=False)
     assert set(begun.table.blend) == set(range(5))
     part = next((tmp_path / "begun" / "parts").glob("*.parquet"))
@@ -171,10 +171,11 @@ def test_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path):
     resumed = run(asked, tmp_path / "begun", progress=False)
     assert part.stat().st_mtime_ns == kept
     pd.testing.assert_frame_equal(resumed.table, whole.table)
-    for folder in ("whole", "begun"):
-        csv = pd.read_csv(tmp_path / folder / "metrics.csv")
-        parquet = pd.read_parquet(tmp_path / folder / "metrics.parquet")
-        assert len(csv) == len(parquet) == len(whole.table)
+    csv = pd.read_csv(tmp_path / "begun" / "metrics.csv")
+    assert list(csv.columns) == list(whole.table.columns)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "begun" / "metrics.parquet"), whole.table
+    )
     with pytest.raises(OutputError, match="another comparison"):
         run(config(seed=9), tmp_path / "begun", progress=False)
 
@@ -232,8 +233,9 @@ def test_report_is_one_page_that_needs_nothing_else(tmp_path):
 
 def test_single_band_has_no_colour():
     assert not [m for m in metrics_of(["VIS"], "VIS") if "colour" in m.column]
-    assert [m for m in metrics_of(["g", "r"], "g") if m.column == "colour_error_r_g"] == []
-    assert [m for m in metrics_of(["g", "r"], "r") if m.column == "colour_error_g_r"]
+    for band in "gr":
+        colours = [m.column for m in metrics_of(["g", "r"], band) if "colour" in m.column]
+        assert colours == ["colour_error_g_r"]
 
 
 @pytest.mark.parametrize(

@@ -36,19 +36,12 @@ def metrics_of(bands: list[str], band: str) -> list[Metric]:
         bands: Names of the survey's bands; with a single one there is no colour.
         band: The reference band.
     """
-    other = _neighbour(bands, band)
-    colour = (
-        [
-            Metric(
-                f"colour_error_{other}_{band}",
-                f"{other} − {band} colour, abs. error",
-                "mag",
-                best=0,
-            )
-        ]
-        if other
-        else []
-    )
+    colour = []
+    if len(bands) > 1:
+        index = max(bands.index(band), 1)
+        first, second = bands[index - 1], bands[index]
+        label = f"{first} − {second} colour, abs. error"
+        colour.append(Metric(f"colour_error_{first}_{second}", label, "mag", best=0))
     return [
         Metric("matched", "recall", statistic="mean", best=1),
         Metric("purity", "precision", statistic="mean", best=1),
@@ -167,12 +160,6 @@ def measure(batch: BlendBatch, ii: int, example: DeblendExample, band: str) -> l
         purity = sum(row["matched"] for row in rows) / n_detected
         rows = [row | {"purity": purity} for row in rows]
     return rows
-
-
-def _neighbour(bands, band):
-    """The band before the reference band, or after it, or None."""
-    index = bands.index(band)
-    return bands[index - 1] if index else (bands[1] if len(bands) > 1 else None)
 
 
 def _match(batch, truth, example, separation):
