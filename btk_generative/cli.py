@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from btk_generative import cli_models
+from btk_generative.compare.cli import compare
 from btk_generative.errors import GenerativeError
 from btk_generative.generate.commands import dataset, generate
 from btk_generative.validation.cli import validate
@@ -70,6 +71,7 @@ def export(
 
 
 app.command()(generate)
+app.command()(compare)
 app.command()(validate)
 app.add_typer(dataset, name="dataset")
 app.add_typer(cli_models.app, name="models")
