@@ -31,8 +31,8 @@ def dataset_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def configure(tmp_path, dataset_folder):
+@pytest.fixture(scope="module")
+def configure(tmp_path_factory, dataset_folder):
     """Returns a function that writes a configuration of a tiny training, and its path."""
 
     def write(kind="vae", **changes):
@@ -50,11 +50,24 @@ def configure(tmp_path, dataset_folder):
             settings |= {"flow": {"layers": 2, "width": 16}, "fit_vae": fits, "fit_flow": fits}
         else:
             settings["fit_gan"] = {**fits, "patience": None}
-        path = tmp_path / "config.yaml"
+        path = tmp_path_factory.mktemp("config") / "config.yaml"
         path.write_text(yaml.safe_dump(settings | changes))
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def trained(configure, tmp_path_factory):
+    """Returns the configuration and the folder of an autoencoder."""
+    config = configure(
+        conditions=SEVEN,
+        vae={"latent": 4, "width": 8, "posterior": "autoregressive", "warmup": 5},
+        flow={"kind": "maf", "layers": 2, "width": 16},
+    )
+    folder = tmp_path_factory.mktemp("trained")
+    train(config, folder)
+    return config, folder
 
 
 def start(config, output, *options, **environment):
@@ -78,10 +91,8 @@ def check_model(folder, conditions):
     return model, page
 
 
-def test_vae_from_configuration_to_model_and_report(configure, tmp_path):
-    output = tmp_path / "out"
-    config = configure(conditions=SEVEN, flow={"kind": "maf", "layers": 2, "width": 16})
-    train(config, output)
+def test_vae_from_configuration_to_model_and_report(trained, configure):
+    config, output = trained
     rows = Table(
         {
             "zphot": [0.5, 1.0],
@@ -119,9 +130,8 @@ def test_gan_in_the_galaxys_own_frame(configure, tmp_path):
     assert scales == pytest.approx(12 * 20 * 0.03 / 32)
 
 
-def test_killed_training_goes_on_with_the_same_curve(configure, tmp_path):
-    config = configure(vae={"latent": 4, "width": 8, "posterior": "autoregressive", "warmup": 5})
-    train(config, tmp_path / "whole")
+def test_killed_training_goes_on_with_the_same_curve(trained, tmp_path):
+    config, whole_folder = trained
     process = start(config, tmp_path / "killed")
     checkpoint = tmp_path / "killed" / "vae" / "checkpoint.npz"
     deadline = time.monotonic() + 120
@@ -132,24 +142,10 @@ def test_killed_training_goes_on_with_the_same_curve(configure, tmp_path):
     assert checkpoint.exists() and not (tmp_path / "killed" / "model.tar.gz").exists()
     train(config, tmp_path / "killed", resume=True)
     for part in ("vae", "flow"):
-        whole, killed = (history(tmp_path / run / part) for run in ("whole", "killed"))
+        whole, killed = (history(folder / part) for folder in (whole_folder, tmp_path / "killed"))
         assert len(whole["loss"]) == 3
         for name in whole:
             np.testing.assert_allclose(killed[name], whole[name], rtol=1e-5, err_msg=name)
-
-
-def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(configure, tmp_path):
-    fits = {"epochs": 1, "batch_size": 32, "patience": None}
-    config = configure(fit_vae=fits)
-    train(config, tmp_path / "out")
-    before = (tmp_path / "out" / "vae" / "checkpoint.npz").read_bytes()
-    worse = configure(fit_vae={**fits, "epochs": 3, "learning_rate": 1e30})
-    with pytest.raises(ModelError, match=r"not a number.*epoch 1 is kept.*lower the learning_rate"):
-        train(worse, tmp_path / "out", resume=True)
-    assert (tmp_path / "out" / "vae" / "checkpoint.npz").read_bytes() == before
-    assert history(tmp_path / "out" / "vae")["loss"] == pytest.approx(
-        history(tmp_path / "out" / "vae")["loss"]
-    )
 
 
 class Number(Trainable):
@@ -199,6 +195,18 @@ def test_fit_stops_early_and_ends_with_its_best_averaged_weights(tmp_path):
     again = Number()
     again({"aim": np.zeros(4, np.float32)})
     assert fit(again, Aims(), settings, tmp_path) == found  # nothing is left to do
+
+
+def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tmp_path):
+    model = Number()
+    model({"aim": np.zeros(4, np.float32)})
+    settings = FitSettings(epochs=1, patience=None)
+    fit(model, Aims(), settings, tmp_path)
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    worse = settings.model_copy(update={"epochs": 3, "learning_rate": 1e39})
+    with pytest.raises(ModelError, match=r"not a number.*epoch 1 is kept.*lower the learning_rate"):
+        fit(model, Aims(), worse, tmp_path)
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
 
 
 @pytest.mark.slow
