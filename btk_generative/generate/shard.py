@@ -54,9 +54,11 @@ class ShardMaker:
                 for survey in self._config.survey
             }
             tables, drawing, writing = self._stream({s: f.path for s, f in images.items()}, shard)
+            closing = time.perf_counter()
         table = vstack(tables, metadata_conflicts="silent")
         with store.new_file(layout.truth(shard)) as truth:
             _write_parquet(table, truth.path)
+        writing += time.perf_counter() - closing
         files = {layout.images(survey, shard): file for survey, file in images.items()}
         files[layout.truth(shard)] = truth
         row = {
