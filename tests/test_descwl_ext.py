@@ -1,7 +1,9 @@
 """The builder for WeakLensingDeblending, with the real descwl where it is importable."""
 
+import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import descwl_stand_in
 import galsim
@@ -183,3 +185,14 @@ def test_the_real_engine_renders_it(toy, catalog):
             assert len(stamps) == 6
             sums.append(stamps[0].sum())
         assert sums[0] == pytest.approx(sums[1], rel=0.05)
+
+
+def test_the_example(tmp_path):
+    example = Path(__file__).resolve().parents[1] / "examples" / "weak_lensing_deblending.py"
+    figure = tmp_path / "survey.png"
+    small = ["--size", "64", "--galaxies", "6", "--output", figure]
+    run = subprocess.run([sys.executable, example, *small], capture_output=True, text=True)
+    if REAL:
+        assert run.returncode == 0 and figure.stat().st_size > 10_000
+    else:
+        assert run.returncode == 2 and "WeakLensingDeblending cannot be imported" in run.stderr
