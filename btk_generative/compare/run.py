@@ -112,8 +112,8 @@ def run(
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
     folder = Path(tempfile.mkdtemp()) if output is None else Path(output)
+    facts = _claim(folder, config)
     try:
-        facts = _claim(folder, config)
         started = time.perf_counter()
         comparison = _measure(config, folder, jobs, progress, facts)
         facts["seconds"] = round(time.perf_counter() - started, 1)
@@ -122,6 +122,11 @@ def run(
 
             write_report(comparison, folder)
         return comparison
+    except BaseException:
+        if not any((folder / "parts").glob("*.parquet")):  # nothing that a later run could use
+            shutil.rmtree(folder / "parts", ignore_errors=True)
+            (folder / "run.json").unlink(missing_ok=True)
+        raise
     finally:
         if output is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -247,6 +252,7 @@ class _workers:
                 yield part, _do(task, part, self._bench)
             return
         if parts and self._pool is None:
+            _start(self.config)  # here first, where what is wrong with it raises its own error
             self._pool = ProcessPoolExecutor(
                 self.jobs, multiprocessing.get_context("spawn"), _start, (self.config,)
             )
