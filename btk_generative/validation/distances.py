@@ -97,25 +97,24 @@ class Sanity:
     """Whether the parametric arm reproduces the published parametric curves."""
 
     w1: float
-    """W1/sd of the statistic that is furthest above the limit."""
+    """The greatest W1/sd."""
 
     error: float
     """Its bootstrap standard error."""
 
     statistic: str
-    """Which statistic that is."""
+    """Of which statistic."""
 
     passed: bool
-    """Whether no statistic exceeds `SANITY_LIMIT` by more than two standard errors."""
+    """Whether it is within `SANITY_LIMIT`, which is meant for the paper's 10,240 galaxies."""
 
 
 def sanity(table: Table) -> Sanity:
     """Returns the sanity check of a `distance_table` with an arm ``parametric``."""
     found = select(table, "parametric", "parametric")
     errors = select(table, "parametric", "parametric", "error")
-    excess = {name: found[name] - 2 * errors[name] for name in STATISTICS}
-    worst = max(excess, key=excess.get)
-    return Sanity(found[worst], errors[worst], worst, excess[worst] <= SANITY_LIMIT)
+    worst = max(found, key=found.get)
+    return Sanity(found[worst], errors[worst], worst, found[worst] <= SANITY_LIMIT)
 
 
 def select(table: Table, sample: str, reference: str, column: str = "value") -> dict[str, float]:
