@@ -50,7 +50,7 @@ def read_fits(path: str | Path) -> FittedGalaxies:
         CatalogError: If the file cannot be read, or a column is missing.
     """
     try:
-        table = Table.read(path)
+        table = Table.read(path, format="fits")
     except (OSError, ValueError) as error:
         raise CatalogError(f"{path}: cannot be read as a FITS table: {error}") from error
     for name in _COLUMNS:

@@ -1,4 +1,4 @@
-"""`btk-generative train`: from a configuration to a model artifact."""
+"""From a configuration to the default model's artifact."""
 
 import platform
 from importlib.metadata import version
@@ -13,10 +13,13 @@ from btk_generative.models import write_artifact
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.default.cosmos import FittedGalaxies, read_fits
 from btk_generative.training.default.fit import fit_flow
+from btk_generative.training.default.galaxy import GalaxyModel
+from btk_generative.training.default.residuals import Residuals, read_residuals
 from btk_generative.training.default.sersic import SIZE
-from btk_generative.training.default.shape import RANDOM_SIZE, ShapeModel
+from btk_generative.training.default.shape import DOMAIN, ShapeModel
+from btk_generative.training.default.structure import StructureModel, fit_basis
 
-DESCRIPTIONS = {
+INPUTS = {
     "zphot": ("", "redshift"),
     "bulge_hlr": ("arcsec", "half-light radius of the bulge, circularised"),
     "bulge_q": ("", "axis ratio of the bulge"),
@@ -27,32 +30,37 @@ DESCRIPTIONS = {
     "bulge_present": ("", "1 if the galaxy has a bulge, else 0"),
     "disk_present": ("", "1 if the galaxy has a disk, else 0"),
 }
+"""Unit and description of each condition."""
 
-_VALIDATION_SHARE = 0.05
+_HELD_OUT = 0.05
 
 
-def run(config: TrainConfig, output: Path) -> Path:
-    """Trains a model and writes ``model.tar.gz``.
+def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
+    """Trains the model and writes ``model.tar.gz``.
 
     Args:
-        config: What to train.
-        output: Folder to write to, made where it is missing.
+        config: What to train on, and how.
+        output: Folder to write to, new or empty.
+        resume: Whether the folder may hold something; this training is short and starts afresh.
 
     Returns:
         The path of the artifact.
 
     Raises:
         CatalogError: If the data cannot be read.
-        OutputError: If the folder cannot be written.
+        ModelError: If the training fails.
+        OutputError: If the folder is in use or cannot be written.
     """
-    galaxies = read_fits(config.path(config.catalog))[config.first_row :]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made: {error}") from error
-    model, metrics = train_shape(config, galaxies)
+    if output.exists() and any(output.iterdir()) and not resume:
+        raise OutputError(f"{output} already holds something; choose another folder")
+    galaxies = read_fits(config.path(config.catalog))[config.first_row : config.last_row]
+    stamps = config.path(config.structure.stamps)
+    residuals = read_residuals(stamps, config.structure.number)
+    shape, metrics = train_shape(config, galaxies)
+    fields, more = train_structure(config, residuals)
+    model, metrics = GalaxyModel(shape, fields), metrics | more
     path = output / "model.tar.gz"
-    write_artifact(path, drawing(model), card(config, galaxies, metrics))
+    write_artifact(path, model, card(config, galaxies, residuals, model.random_size, metrics))
     return path
 
 
@@ -60,55 +68,69 @@ def train_shape(config: TrainConfig, galaxies: FittedGalaxies) -> tuple[ShapeMod
     """Trains the model of smooth shapes; a twentieth of the galaxies only measures the fit."""
     keras.utils.set_random_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    options = config.shape
-    model = ShapeModel(
-        galaxies, config.seed, layers=options.layers, width=options.width, bins=options.bins
-    )
+    model = ShapeModel(galaxies, config.seed, **config.shape.network())
     scores, context = model.training_set(galaxies, rng)
-    held_out = np.tile(rng.random(len(galaxies)) < _VALIDATION_SHARE, 2)
-    history = fit_flow(model.flow, scores, context, held_out, options)
-    unconditional = 0.5 * np.sum(scores[held_out] ** 2 + np.log(2 * np.pi), axis=1).mean()
-    return model, {
-        "shape_training_loss": round(history.history["loss"][-1], 4),
-        "shape_validation_loss": round(history.history["val_loss"][-1], 4),
-        "shape_validation_loss_unconditional": round(float(unconditional), 4),
+    held_out = np.tile(rng.random(len(galaxies)) < _HELD_OUT, 2)
+    history = fit_flow(model.flow, scores, context, held_out, config.shape)
+    return model, _metrics("shape", history, scores[held_out])
+
+
+def train_structure(config: TrainConfig, residuals: Residuals) -> tuple[StructureModel, dict]:
+    """Trains the model of structure; a twentieth of the stamps only measures the flow's fit."""
+    options = config.structure
+    keras.utils.set_random_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    basis, odd, factors = fit_basis(residuals, options.factors, options.steps, config.seed)
+    model = StructureModel(
+        basis, odd, residuals, (options.even, options.odd), config.seed, **options.flow.network()
+    )
+    context = model.encode(residuals.axis_ratio, residuals.concentration)
+    context = np.tile(keras.ops.convert_to_numpy(context), (len(factors), 1))
+    held_out = np.tile(rng.random(len(residuals.ratio)) < _HELD_OUT, len(factors))
+    factors = factors.reshape(len(held_out), -1)
+    history = fit_flow(model.flow, factors, context, held_out, options.flow)
+    return model, _metrics("structure", history, factors[held_out])
+
+
+def _metrics(name, history, held_out) -> dict:
+    """Returns mean negative log densities, and that of independent normal variables."""
+    normal = 0.5 * np.sum(held_out**2 + np.log(2 * np.pi), axis=1).mean()
+    return {
+        f"{name}_training_loss": round(history.history["loss"][-1], 4),
+        f"{name}_validation_loss": round(history.history["val_loss"][-1], 4),
+        f"{name}_validation_loss_normal": round(float(normal), 4),
     }
 
 
-def drawing(model: ShapeModel):
-    """Returns the function that `write_artifact` takes: tensors by name to image and scale."""
-
-    def draw(random_normal, **inputs):
-        image, pixel_scale = model.draw(inputs, random_normal)
-        return {"image": image, "pixel_scale": pixel_scale}
-
-    return draw
-
-
-def card(config: TrainConfig, galaxies: FittedGalaxies, metrics: dict) -> dict:
+def card(config, galaxies, residuals, random_size: int, metrics: dict) -> dict:
     """Returns the ``model.json`` of the artifact."""
     return {
         "schema": 1,
         "name": config.name,
         "description": (
-            "Bulge and disk with the Sersic index or the angle between them drawn by a "
-            "conditional flow, in a frame scaled to the galaxy"
+            "Bulge and disk, Sersic index and the angle between them drawn by a conditional flow, "
+            "times structure (arms, clumps, asymmetry) drawn by another, in a frame scaled to the "
+            "galaxy"
         ),
         "inputs": inputs(galaxies.conditions),
-        "random_size": RANDOM_SIZE,
+        "random_size": random_size,
         "stamp_size": SIZE,
         "pixel_scale": "output",
         "oriented": True,
         "licence": "MIT",
         "citation": (
-            "Lanusse et al. 2021, MNRAS 504, 5543; COSMOS fits: Mandelbaum et al. 2014, GREAT3"
+            "COSMOS fits: Mandelbaum et al. 2012, MNRAS 420, 1518; GalSim: Rowe et al. 2015, "
+            "Astronomy and Computing 10, 121. Stamps: CEERS, Bagley et al. 2023, ApJL 946, L12"
         ),
         "provenance": {
-            "data": f"{config.catalog.name}, rows {config.first_row} and up: {len(galaxies)}",
+            "data": [
+                f"{config.catalog.name}, {len(galaxies)} rows from {config.first_row}",
+                f"{config.structure.stamps.name}, {len(residuals.ratio)} stamps",
+            ],
+            "config": config.model_dump(mode="json", exclude={"data"}),
             "code_version": version("btk-generative"),
             "seed": config.seed,
             "keras": keras.version(),
-            "backend": keras.backend.backend(),
             "python": platform.python_version(),
         },
         "metrics": metrics,
@@ -116,27 +138,20 @@ def card(config: TrainConfig, galaxies: FittedGalaxies, metrics: dict) -> dict:
 
 
 def inputs(conditions: Table) -> list[dict]:
-    """Returns the named inputs with the domain of the training data (99.9 % of it on each side).
+    """Returns the named inputs, with the domain of the training data.
 
     Args:
         conditions: The training data's.
     """
     listed = []
-    for name, (unit, description) in DESCRIPTIONS.items():
-        if name.endswith("_present"):
-            low, high, missing = 0.0, 1.0, 0.0
-        else:
+    for name, (unit, description) in INPUTS.items():
+        low, missing, high = 0.0, 0.0, 1.0
+        if not name.endswith("_present"):
             values = np.ma.compressed(np.ma.asarray(conditions[name]))
-            low, missing, high = np.quantile(values, [0.001, 0.5, 0.999])
-            high = 1.0 if name.endswith("_q") else high
-        listed.append(
-            {
-                "name": name,
-                "unit": unit,
-                "minimum": float(f"{low:.4g}"),
-                "maximum": float(f"{high:.4g}"),
-                "missing": float(f"{missing:.4g}"),
-                "description": description,
-            }
-        )
+            low, missing, high = np.quantile(values, [DOMAIN[0], 0.5, DOMAIN[1]])
+        if name.endswith("_q"):
+            high = 1.0
+        bounds = {"minimum": low, "maximum": high, "missing": missing}
+        bounds = {key: float(f"{value:.4g}") for key, value in bounds.items()}
+        listed.append({"name": name, "unit": unit, **bounds, "description": description})
     return listed

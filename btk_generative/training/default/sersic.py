@@ -44,7 +44,9 @@ class BulgeDiskDecoder:
             index: Sersic indices, ``[n, 2]``.
 
         Returns:
-            Images ``[n, 64, 64]``, each of sum 1, and pixel scales ``[n]`` in arcsec.
+            Images ``[n, 64, 64]``, each of sum 1; pixel scales in arcsec ``[n]``; and the ellipse
+            of the half-light isophotes, averaged over the components by flux, as the entries xx,
+            xy, yy in pixels^2 of the matrix C of ``x^T C^-1 x = 1``, ``[n, 3]``.
         """
         major = radius / ops.sqrt(axis_ratio)
         wanted = reach(index)
@@ -79,7 +81,14 @@ class BulgeDiskDecoder:
             half = half + light * (
                 0.5 * share[:, k : k + 1, None] / ops.sum(light, axis=(1, 2), keepdims=True)
             )
-        return ops.concatenate([ops.flip(half, axis=(1, 2)), half], axis=1), pixel[:, 0]
+        image = ops.concatenate([ops.flip(half, axis=(1, 2)), half], axis=1)
+        ellipse = [
+            (cos * a) ** 2 + (sin * b) ** 2,
+            cos * sin * (a**2 - b**2),
+            (sin * a) ** 2 + (cos * b) ** 2,
+        ]
+        ellipse = ops.stack([ops.sum(share * entry, axis=1) for entry in ellipse], axis=1)
+        return image, pixel[:, 0], ellipse
 
     def _component(self, quadratic, exponent, index, truncation):
         """Returns the upper half (y > 0) of one component's image, ``[n, 32, 64]``."""

@@ -10,7 +10,6 @@ from keras import ops
 from scipy.special import ndtr, ndtri
 
 from btk_generative.training.default.cosmos import FittedGalaxies
-from btk_generative.training.default.sersic import BulgeDiskDecoder
 from btk_generative.training.flow import CouplingFlow
 
 RANDOM_SIZE = 2
@@ -31,21 +30,21 @@ class ConditionEncoder:
     """
 
     def __init__(self, conditions):
-        """Measures the mean and standard deviation of each quantity.
+        """Measures mean, standard deviation and limits of each quantity.
 
         Args:
             conditions: Table of named inputs, masked where a component is absent.
         """
-        raw = _quantities({name: np.ma.filled(conditions[name], 1.0) for name in _NAMES}, np)
-        masks = [np.ones(len(conditions), dtype=bool)]
-        masks += [np.asarray(conditions[f"{part}_present"]) for part in PARTS for _ in range(3)]
-        self.mean = np.array([x[m].mean() for x, m in zip(raw, masks, strict=True)], np.float32)
-        self.sd = np.array([x[m].std() for x, m in zip(raw, masks, strict=True)], np.float32)
-
-    @property
-    def size(self) -> int:
-        """Number of encoded numbers."""
-        return len(self.mean) + len(PARTS)
+        inputs = plain(conditions)
+        raw, there = _quantities(inputs, np), _there(inputs, np)
+        raw.append(_total(inputs, np))
+        there.append(np.ones(len(conditions)))
+        seen = [x[t > 0.5] for x, t in zip(raw, there, strict=True)]
+        self._sd = np.array([x.std() for x in seen], np.float32)
+        limits = np.array([np.quantile(x, DOMAIN) for x in seen], np.float32)
+        self._low, self._high = limits.T
+        self._mean = np.array([x.mean() for x in seen], np.float32)
+        self.size = len(_NAMES) + len(PARTS)
 
     def __call__(self, inputs: dict):
         """Returns the encoded inputs, shape ``[n, size]``.
@@ -53,16 +52,35 @@ class ConditionEncoder:
         Args:
             inputs: A tensor ``[n]`` per name, ``bulge_present`` and ``disk_present`` being 0 or 1.
         """
-        raw = ops.stack(_quantities(inputs, ops), axis=1)
-        scaled = _SOFT_LIMIT * ops.tanh((raw - self.mean) / self.sd / _SOFT_LIMIT)
-        there = [ops.cast(inputs[f"{part}_present"] > 0.5, "float32") for part in PARTS]
-        present = ops.stack(
-            [ops.ones_like(there[0]), *(t for t in there for _ in range(3))], axis=1
-        )
-        return ops.concatenate([scaled * present, ops.stack(there, axis=1)], axis=1)
+        count = len(_NAMES)
+        raw, there = ops.stack(_quantities(inputs, ops), 1), ops.stack(_there(inputs, ops), 1)
+        scaled = (raw - self._mean[:count]) / self._sd[:count] / _SOFT_LIMIT
+        scaled = _SOFT_LIMIT * ops.tanh(scaled) * there
+        return ops.concatenate([scaled, there[:, 1::3]], axis=1)
 
+    def known(self, inputs: dict):
+        """Returns 1 for galaxies like the training data, going to 0 beyond it, shape ``[n, 1]``.
+
+        It falls as a Gaussian of the distance from the domain, in units of half a standard
+        deviation of each quantity; the flux of both components together counts too.
+        """
+        raw = ops.stack([*_quantities(inputs, ops), _total(inputs, ops)], axis=1)
+        there = ops.stack([*_there(inputs, ops), ops.ones_like(raw[:, 0])], axis=1)
+        beyond = ops.maximum(self._low - raw, 0.0) + ops.maximum(raw - self._high, 0.0)
+        distance = ops.sum((there * beyond / (0.5 * self._sd)) ** 2, axis=1, keepdims=True)
+        return ops.exp(-0.5 * ops.minimum(distance, 80.0))
+
+
+DOMAIN = (0.001, 0.999)
+"""Quantiles of the training data between which an input lies in the domain."""
 
 _NAMES = ("zphot", *(f"{part}_{name}" for part in PARTS for name in ("hlr", "q", "flux")))
+
+
+def plain(conditions) -> dict:
+    """Returns conditions as float32 arrays by name, 1 where they are masked."""
+    names = (*_NAMES, *(f"{part}_present" for part in PARTS))
+    return {name: np.ma.filled(conditions[name].astype(np.float32), 1.0) for name in names}
 
 
 def _quantities(inputs, math):
@@ -75,8 +93,22 @@ def _quantities(inputs, math):
     return values
 
 
+def _there(inputs, math):
+    """Returns for each quantity whether a galaxy has it, as 0 or 1."""
+    flags = [math.where(inputs[f"{part}_present"] > 0.5, 1.0, 0.0) for part in PARTS]
+    return [math.ones_like(flags[0]), *(flag for flag in flags for _ in range(3))]
+
+
+def _total(inputs, math):
+    """Returns the logarithm of the flux of the components that are there."""
+    flux = sum(
+        math.where(inputs[f"{part}_present"] > 0.5, inputs[f"{part}_flux"], 0.0) for part in PARTS
+    )
+    return math.log(math.maximum(flux, 1e-4))
+
+
 class ShapeModel:
-    """Draws a smooth galaxy: Sersic indices and the bulge's angle, then the image.
+    """Draws the Sersic indices of a smooth galaxy and the angle between bulge and disk.
 
     Index and angle are first turned into normal scores (the quantile of each among galaxies of
     its kind), which takes care of limits and of the fits that pile up at them; the flow learns
@@ -105,7 +137,6 @@ class ShapeModel:
         self.quantiles["angle"] = np.quantile(both, ndtr(_SCORES)).astype(np.float32)
         self.flow = CouplingFlow(RANDOM_SIZE, self.encoder.size, seed=seed, **flow_options)
         self.flow.build([(None, RANDOM_SIZE), (None, self.encoder.size)])
-        self.decoder = BulgeDiskDecoder()
 
     def training_set(self, galaxies: FittedGalaxies, rng: np.random.Generator):
         """Returns scores ``[n, 2]`` and context ``[n, c]``, each galaxy once and once mirrored.
@@ -119,11 +150,7 @@ class ShapeModel:
         rows = np.isfinite(galaxies.angle)
         for sign, mirrored in zip((1, -1), scores, strict=True):
             mirrored[rows, 1] = _scores(sign * galaxies.angle[rows], self.quantiles["angle"], rng)
-        inputs = {
-            name: np.ma.filled(galaxies.conditions[name].astype(np.float32), 1.0)
-            for name in (*_NAMES, *(f"{part}_present" for part in PARTS))
-        }
-        context = ops.convert_to_numpy(self.encoder(inputs))
+        context = ops.convert_to_numpy(self.encoder(plain(galaxies.conditions)))
         return scores.reshape(-1, RANDOM_SIZE).astype(np.float32), np.concatenate([context] * 2)
 
     def components(self, inputs: dict, random_normal):
@@ -163,10 +190,6 @@ class ShapeModel:
             ops.stack([angle, ops.zeros_like(angle)], axis=1),
             ops.stack(index, axis=1),
         )
-
-    def draw(self, inputs: dict, random_normal):
-        """Returns images ``[n, 64, 64]`` and their pixel scales ``[n]`` in arcsec."""
-        return self.decoder(*self.components(inputs, random_normal))
 
 
 def _scores(values, quantiles, rng):

@@ -1,0 +1,46 @@
+"""The model: a smooth galaxy, and structure that multiplies it."""
+
+from keras import ops
+
+from btk_generative.training.default.sersic import BulgeDiskDecoder
+from btk_generative.training.default.shape import RANDOM_SIZE, ShapeModel
+from btk_generative.training.default.structure import StructureModel, concentration
+
+
+class GalaxyModel:
+    """Draws galaxies from named conditions and normal random numbers."""
+
+    def __init__(self, shape: ShapeModel, structure: StructureModel):
+        """Puts the two parts together.
+
+        Args:
+            shape: Draws the smooth galaxy.
+            structure: Draws what multiplies it.
+        """
+        self.shape, self.structure = shape, structure
+        self.decoder = BulgeDiskDecoder()
+
+    @property
+    def random_size(self) -> int:
+        """Number of normal random numbers that a galaxy takes."""
+        return RANDOM_SIZE + self.structure.random_size
+
+    def draw(self, random_normal, **inputs):
+        """Returns ``image`` ``[n, 64, 64]`` and ``pixel_scale`` ``[n]`` in arcsec.
+
+        Args:
+            random_normal: Shape ``[n, random_size]``.
+            inputs: A tensor ``[n]`` per name.
+        """
+        components = self.shape.components(inputs, random_normal[:, :RANDOM_SIZE])
+        share, _, axis_ratio, _, index = components
+        smooth, pixel_scale, ellipse = self.decoder(*components)
+        image = self.structure.draw(
+            smooth,
+            ellipse,
+            ops.sum(share * axis_ratio, axis=1),
+            concentration(share, index),
+            random_normal[:, RANDOM_SIZE:],
+            self.shape.encoder.known(inputs),
+        )
+        return {"image": image, "pixel_scale": pixel_scale}

@@ -1,0 +1,231 @@
+"""Structure: what multiplies a smooth galaxy, drawn from what real galaxies show."""
+
+import numpy as np
+from keras import ops
+from scipy import ndimage
+from scipy.special import gammaincinv
+
+from btk_generative.training.default.residuals import GRID, HALF_WIDTH, Residuals
+from btk_generative.training.default.sersic import SIZE
+from btk_generative.training.flow import CouplingFlow
+
+_COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
+_NEWTON_STEPS = 3
+_WEIGHTS = (0.6, 1.5)  # widths of the Gaussian weights of moments, half-light radii
+_RINGS = (-0.4, 0.0, 0.4, 0.8, 1.2, 1.7, 2.3, 3.1, 99.0)  # where light may not move across
+_INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
+_BRIGHTEST, _FAINTEST = 2.0, 1.6  # limits of the logarithm of structure, upwards and downwards
+_INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
+
+
+def fit_basis(residuals: Residuals, size: int, steps: int, seed: int):
+    """Fits a linear model of structure, by factor analysis with known noise.
+
+    ``ratio = z @ basis + noise``, z standard normal, the noise of each pixel as measured; galaxies
+    enter also mirrored in x, in y and in both. Expectation maximisation starts from principal
+    components of each parity, and keeps them apart.
+
+    Args:
+        residuals: What to fit.
+        size: Number of factors, a multiple of 4.
+        steps: Number of steps of expectation maximisation.
+        seed: Seed of the sampled factors.
+
+    Returns:
+        Basis ``[size, GRID, GRID]``, whether each factor is odd under a turn by 180 degrees
+        ``[size]``, and a sample of the factors of each galaxy, given its ratio ``[4, n, size]``.
+    """
+    ratio, weight = (
+        np.stack([flipped(x, k) for k in range(4)]).reshape(-1, GRID * GRID)
+        for x in (residuals.ratio, residuals.weight)
+    )
+    basis, odd = _principal(ratio, weight, size)
+    eye = np.eye(size, dtype=np.float32)
+    pairs = np.triu_indices(size)
+    for step in range(steps + 1):
+        products = (basis[pairs[0]] * basis[pairs[1]]).T  # [pixels, pairs]
+        precision = np.empty((len(ratio), size, size), np.float32)
+        half = weight @ products
+        precision[:, pairs[0], pairs[1]] = half
+        precision[:, pairs[1], pairs[0]] = half
+        covariance = np.linalg.inv(precision + eye)
+        mean = np.einsum("nij,nj->ni", covariance, (weight * ratio) @ basis.T)
+        if step == steps:
+            break
+        second = covariance + mean[:, :, None] * mean[:, None, :]
+        left = np.empty((GRID * GRID, size, size), np.float32)
+        half = weight.T @ second[:, pairs[0], pairs[1]]
+        left[:, pairs[0], pairs[1]] = half
+        left[:, pairs[1], pairs[0]] = half
+        right = (weight * ratio).T @ mean
+        basis = np.linalg.solve(left + 20 * eye, right[..., None])[..., 0].T
+    rng = np.random.default_rng(seed)
+    root = np.linalg.cholesky(covariance)
+    factors = mean + np.einsum("nij,nj->ni", root, rng.standard_normal(mean.shape))
+    return (
+        basis.reshape(size, GRID, GRID).astype(np.float32),
+        odd,
+        factors.reshape(4, -1, size).astype(np.float32),
+    )
+
+
+def flipped(images, which: int):
+    """Returns images mirrored in x (1), in y (2) or in both (3)."""
+    images = images[..., ::-1] if which & 1 else images
+    return images[..., ::-1, :] if which & 2 else images
+
+
+def _principal(ratio, weight, size):
+    """Returns principal components, as many of each of the four parities, and which are odd."""
+    known = np.where(weight > 1, ratio, 0.0)[: len(ratio) // 4].reshape(-1, GRID, GRID)
+    basis, odd = [], []
+    for x in (1, -1):
+        for y in (1, -1):
+            part = 0.25 * sum(
+                (x if k & 1 else 1) * (y if k & 2 else 1) * flipped(known, k) for k in range(4)
+            )
+            _, values, vectors = np.linalg.svd(part.reshape(len(part), -1), full_matrices=False)
+            basis.append(vectors[: size // 4] * values[: size // 4, None] / np.sqrt(len(part)))
+            odd += [x * y < 0] * (size // 4)
+    return np.concatenate(basis).astype(np.float32), np.array(odd)
+
+
+class StructureModel:
+    """Draws structure: factors from a flow, given axis ratio and concentration; then the field.
+
+    The field m multiplies a smooth profile P as exp(m). Before that it is tilted,
+    ``m + sum_j c_j psi_j``, by the few smooth functions psi that leave the light in elliptical
+    rings and the Gaussian-weighted centroid and quadrupole as they are in P: of all images with
+    these sums, the closest to P exp(m) in relative entropy.
+    """
+
+    def __init__(self, basis, odd, residuals: Residuals, amplitude, seed: int, **flow_options):
+        """Sets up the decoder, and an untrained flow.
+
+        Args:
+            basis: See `fit_basis`.
+            odd: See `fit_basis`.
+            residuals: Training data.
+            amplitude: What the factors are multiplied by, the even ones and the odd ones.
+            seed: Seed of the flow's initial weights.
+            flow_options: Passed on to `CouplingFlow`.
+        """
+        zoom = {"order": 3, "grid_mode": True, "mode": "nearest"}
+        fine = np.stack([ndimage.zoom(b, SIZE / GRID, **zoom) for b in basis])
+        fine = fine * _window()
+        self.basis = fine.reshape(len(basis), -1).astype(np.float32)
+        self.gain = np.where(odd, amplitude[1], amplitude[0]).astype(np.float32)
+        seen = np.stack([residuals.axis_ratio, residuals.concentration], axis=1)
+        self.mean, self.sd = seen.mean(0).astype(np.float32), seen.std(0).astype(np.float32)
+        self.flow = CouplingFlow(len(basis), 2, seed=seed, **flow_options)
+        self.flow.build([(None, len(basis)), (None, 2)])
+        place = (np.arange(SIZE) + 0.5 - SIZE / 2).astype(np.float32)
+        self._fine = _monomials(place)
+        self._coarse = _monomials(place.reshape(-1, 2).mean(1))
+
+    @property
+    def random_size(self) -> int:
+        """Number of normal random numbers that structure takes."""
+        return len(self.basis)
+
+    def encode(self, axis_ratio, concentration):
+        """Returns the flow's context, ``[n, 2]``; far values saturate."""
+        seen = ops.stack([axis_ratio, concentration], axis=1)
+        return 2.5 * ops.tanh((seen - self.mean) / self.sd / 2.5)
+
+    def draw(self, smooth, ellipse, axis_ratio, concentration, random_normal, strength):
+        """Returns images with structure, ``[n, 64, 64]``, of sum 1.
+
+        Args:
+            smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
+            ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
+            axis_ratio: Of the galaxy, ``[n]``.
+            concentration: r20 / r80, ``[n]``.
+            random_normal: ``[n, random_size]``.
+            strength: Factor of the field, ``[n, 1]``.
+        """
+        factors = self.flow.inverse(random_normal, self.encode(axis_ratio, concentration))
+        field = ops.matmul(factors * self.gain * strength, self.basis)
+        # Limited smoothly: neither holes nor beacons.
+        field = ops.where(
+            field > 0,
+            _BRIGHTEST * ops.tanh(field / _BRIGHTEST),
+            _FAINTEST * ops.tanh(field / _FAINTEST),
+        )
+        tilt = self._tilt(smooth, field, ellipse)
+        field = field + ops.einsum("njp,nj->np", _constraints(ellipse, self._fine), tilt)
+        light = ops.reshape(smooth, (-1, SIZE * SIZE)) * ops.exp(ops.minimum(field, 4.0))
+        light = light / ops.sum(light, axis=1, keepdims=True)
+        return ops.reshape(light, (-1, SIZE, SIZE))
+
+    def _tilt(self, smooth, field, ellipse):
+        """Returns the coefficients of the tilt, by Newton's method on a coarse grid."""
+        smooth, field = (
+            _pool(ops.reshape(smooth, (-1, SIZE, SIZE)), 1.0),
+            _pool(ops.reshape(field, (-1, SIZE, SIZE)), 0.25),
+        )
+        functions = _constraints(ellipse, self._coarse)
+        wanted = ops.einsum("njp,np->nj", functions, smooth)
+        tilt = ops.zeros_like(wanted)
+        ridge = 1e-6 * np.eye(functions.shape[1], dtype=np.float32)
+        for _ in range(_NEWTON_STEPS):
+            now = field + ops.einsum("njp,nj->np", functions, tilt)
+            light = functions * (smooth * ops.exp(ops.minimum(now, 4.0)))[:, None, :]
+            excess = ops.sum(light, axis=2) - wanted
+            slope = ops.matmul(light, ops.transpose(functions, (0, 2, 1))) + ridge
+            tilt = tilt - ops.solve(slope, excess[..., None])[..., 0]
+        return tilt
+
+
+def _window():
+    """Returns what takes the basis to 0 in the outskirts, where stamps show noise, ``[64, 64]``."""
+    place = (np.arange(SIZE) + 0.5 - SIZE / 2) / (SIZE / 2) * HALF_WIDTH
+    radius = np.hypot(*np.meshgrid(place, place))
+    late = np.clip((radius - _INNER) / (_OUTER - _INNER), 0, 1)
+    return 0.5 * (1 + np.cos(np.pi * late))
+
+
+def concentration(share, index):
+    """Returns r20 / r80 of Sersic profiles, averaged over the components by flux, ``[n]``."""
+    n = np.exp(_INDEX)
+    b = [gammaincinv(2 * n, s) for s in (0.2, 0.8)]
+    table = ((b[0] / b[1]) ** n).astype(np.float32)
+    place = (ops.log(index) - float(_INDEX[0])) / float(_INDEX[1] - _INDEX[0])
+    place = ops.clip(place, 0.0, len(_INDEX) - 1.001)
+    low = ops.floor(place)
+    first = ops.cast(low, "int32")
+    value = ops.take(table, first)
+    value = value + (place - low) * (ops.take(table, first + 1) - value)
+    return ops.sum(share * value, axis=1)
+
+
+def _constraints(ellipse, monomials):
+    """Returns the functions whose sums over the light structure keeps, ``[n, 15, pixels]``.
+
+    Overlapping elliptical rings, and centroid and quadrupole under Gaussian weights.
+    """
+    xx, xy, yy = ellipse[:, 0:1], ellipse[:, 1:2], ellipse[:, 2:3]
+    area = xx * yy - xy**2
+    scale = ops.sqrt(0.5 * (xx + yy))
+    squared = (yy * monomials[2] - 2 * xy * monomials[3] + xx * monomials[4]) / area
+    radius = ops.sqrt(squared)
+    functions = []
+    for low, middle, high in zip(_RINGS, _RINGS[1:], _RINGS[2:], strict=False):
+        rise, fall = (radius - low) / (middle - low), (high - radius) / (high - middle)
+        functions.append(ops.clip(ops.minimum(rise, fall), 0.0, 1.0))
+    x, y = monomials[0] / scale, monomials[1] / scale
+    for width in _WEIGHTS:
+        weight = ops.exp(-0.5 * squared / width**2)
+        functions += [weight * f for f in (x, y, x**2 - y**2, 2 * x * y)]
+    return ops.stack(functions, axis=1)
+
+
+def _monomials(place):
+    y, x = (v.ravel() for v in np.meshgrid(place, place, indexing="ij"))
+    return np.stack([x, y, x**2, x * y, y**2])[:, None, :]
+
+
+def _pool(images, factor):
+    """Returns sums over 2 x 2 pixels times a factor, ``[n, pixels / 4]``."""
+    rows = images[:, 0::2] + images[:, 1::2]
+    return factor * ops.reshape(rows[:, :, 0::2] + rows[:, :, 1::2], (-1, _COARSE * _COARSE))

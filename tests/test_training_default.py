@@ -1,0 +1,181 @@
+"""The default model: its smooth galaxies, its exactness, its policy at the edge of the known."""
+
+import galsim
+import numpy as np
+import pytest
+from astropy.table import MaskedColumn, Table
+
+from btk_generative.conditions import from_catsim, half_light_radius
+from btk_generative.config import load_config
+from btk_generative.errors import CatalogError
+from btk_generative.models import load_model
+from btk_generative.training.default.config import TrainConfig
+from btk_generative.training.default.cosmos import read_fits
+from btk_generative.training.default.sersic import BulgeDiskDecoder, reach
+
+
+def conditions(**changes):
+    """Returns the conditions of disks of 1 arcsec^2 and 22 mag; bulges are absent."""
+    n = max(np.size(value) for value in changes.values())
+    table = Table()
+    for name, value in {"zphot": 0.6, "disk_hlr": 0.5, "disk_q": 0.6, "disk_flux": 37.7}.items():
+        table[name] = np.broadcast_to(changes.pop(name, value), n)
+    for name, value in {"bulge_hlr": 0.1, "bulge_q": 0.8, "bulge_flux": 5.0}.items():
+        given = changes.pop(name, None)
+        values = np.broadcast_to(value if given is None else given, n)
+        table[name] = MaskedColumn(values, mask=np.full(n, given is None))
+    table["bulge_present"] = ~table["bulge_flux"].mask
+    table["disk_present"] = np.ones(n, dtype=bool)
+    assert not changes
+    return table
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("default")
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return BulgeDiskDecoder()
+
+
+def one(decoder, index, radius=0.3, q=0.6, angle=0.0):
+    """Draws a single Sersic profile: image, pixel scale."""
+    row = [
+        np.array([pair], np.float32)
+        for pair in ([0, 1], [radius, radius], [1, q], [0, angle], [4, index])
+    ]
+    image, scale, _ = decoder(*row)
+    return np.asarray(image)[0].astype(float), float(scale[0])
+
+
+@pytest.mark.parametrize("index", [0.3, 0.5, 1.0, 2.5, 4.0, 6.0])
+def test_half_light_radius_is_as_asked(decoder, index):
+    image, scale = one(decoder, index, q=1.0)
+    profile = galsim.InterpolatedImage(galsim.Image(image, scale=scale), flux=1)
+    drawn = profile.drawImage(nx=640, ny=640, scale=scale / 8, method="no_pixel")
+    assert drawn.calculateHLR() == pytest.approx(0.3, rel=0.02)
+    assert image.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("q", [0.2, 0.5, 0.9])
+def test_second_moments_have_the_axis_ratio_and_the_angle_asked(decoder, q):
+    image, _ = one(decoder, 1.0, q=q, angle=0.7)
+    y, x = np.indices(image.shape) - 31.5
+    xx, yy, xy = (image * x * x).sum(), (image * y * y).sum(), (image * x * y).sum()
+    assert 0.5 * np.arctan2(2 * xy, xx - yy) == pytest.approx(0.7, abs=2e-3)
+    root = np.hypot(xx - yy, 2 * xy)
+    assert np.sqrt((xx + yy - root) / (xx + yy + root)) == pytest.approx(q, rel=5e-3)
+
+
+@pytest.mark.parametrize("index", [0.5, 1.0])
+def test_profile_is_galsims(decoder, index):
+    image, scale = one(decoder, index, q=0.7)
+    sersic = galsim.Sersic(index, half_light_radius=0.3).shear(q=0.7, beta=0 * galsim.degrees)
+    expected = sersic.drawImage(nx=64, ny=64, scale=scale).array
+    y, x = np.indices(image.shape) - 31.5
+    inside = np.hypot(x, y / 0.7) < 0.5 * 32  # where the taper has not begun
+    np.testing.assert_allclose(image[inside], expected[inside], rtol=0.07, atol=2e-3 * image.max())
+
+
+def test_light_ends_before_the_border(decoder):
+    for index in (0.3, 1.0, 4.0, 6.0):
+        image, scale = one(decoder, index, q=0.3, angle=0.4)
+        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+        assert border.max() < 1e-4 * image.max()
+        assert scale * 32 >= 0.3 / np.sqrt(0.3) * float(reach(np.float32(index)))
+
+
+def test_drawn_galaxies_keep_size_shape_and_place(model):
+    rng = np.random.default_rng(1)
+    q, hlr = rng.uniform(0.3, 0.9, 150), np.exp(rng.uniform(np.log(0.1), np.log(0.8), 150))
+    table = conditions(disk_q=q, disk_hlr=hlr)
+    drawn = model.sample(table, rng=2)
+    radius, shape, place = [], [], []
+    y, x = np.indices(drawn.images.shape[1:]) - 31.5
+    for k, image in enumerate(drawn.images.astype(float)):
+        ellipse = np.hypot(x * np.sqrt(q[k]), y / np.sqrt(q[k])).ravel()
+        order = np.argsort(ellipse)
+        grown = np.cumsum(image.ravel()[order])
+        radius.append(np.interp(0.5, grown, ellipse[order]) * drawn.pixel_scale[k] / hlr[k])
+        found = galsim.hsm.FindAdaptiveMom(galsim.Image(image), strict=False)
+        if found.moments_status == 0:
+            shape.append(
+                [found.observed_shape.g1 - (1 - q[k]) / (1 + q[k]), found.observed_shape.g2]
+            )
+            centre = found.moments_centroid - galsim.PositionD(32.5, 32.5)
+            place.append(np.hypot(centre.x, centre.y) * drawn.pixel_scale[k] / hlr[k])
+    off = np.abs(np.array(radius) - 1)
+    assert np.median(off) < 0.015
+    assert np.quantile(off, 0.9) < 0.06
+    assert len(shape) > 140
+    assert np.median(np.hypot(*np.array(shape).T)) < 0.02
+    assert np.median(place) < 0.03
+
+
+def test_galaxies_of_the_same_conditions_differ_and_a_seed_fixes_them(model):
+    table = conditions(zphot=np.full(6, 0.5))
+    first, again = model.sample(table, rng=3), model.sample(table, rng=3)
+    np.testing.assert_array_equal(first.images, again.images)
+    moved = [
+        0.5 * np.abs(a - b).sum() for a, b in zip(first.images, first.images[1:], strict=False)
+    ]
+    assert min(moved) > 0.05
+
+
+def test_extremes_are_drawn_and_said_to_be_outside(model):
+    table = conditions(
+        zphot=[0.6, 7.0, 0.6, 0.6, 0.6],
+        disk_hlr=[0.3, 0.3, 1e-4, 20.0, 0.3],
+        disk_flux=[37.7, 37.7, 37.7, 37.7, 10 ** (-0.4 * (29 - 25.94))],
+    )
+    assert model.in_domain(table).tolist() == [True, False, False, False, False]
+    drawn = model.sample(table, rng=4)
+    assert np.isfinite(drawn.images).all()
+    # Structure fades beyond the domain: what is left is a smooth profile, which is symmetric.
+    odd = 0.5 * np.abs(drawn.images - drawn.images[:, ::-1, ::-1]).sum(axis=(1, 2))
+    assert odd[0] > 0.2
+    assert odd[1] < 0.1
+    assert odd[2:].max() < 1e-3
+
+
+def test_every_galaxy_of_catsim_can_be_drawn(model, data):
+    table = from_catsim(Table.read(data("catalogs/catsim_10k.fits"))[:640])
+    drawn = model.sample(table, rng=5)
+    assert np.isfinite(drawn.images).all()
+    assert drawn.images.min() >= 0
+    border = np.abs(drawn.images[:, [0, -1]]).max(axis=(1, 2))
+    assert (border < 1e-4 * drawn.images.max(axis=(1, 2))).all()
+    # No frame is a great deal smaller or larger than its galaxy.
+    ratio = drawn.pixel_scale * 64 / half_light_radius(table)
+    there = np.asarray(table["disk_present"] | table["bulge_present"])
+    assert ratio[there].min() > 4
+
+
+def test_catalogue_of_single_and_double_fits(data):
+    galaxies = read_fits(data("cosmos_catalog/cosmos_25.2_parametric.fits"))
+    single = np.isfinite(galaxies.index)
+    assert single.mean() == pytest.approx(0.7126, abs=1e-3)
+    assert np.isnan(galaxies.angle[single]).all()
+    disk = np.asarray(galaxies.conditions["disk_present"])
+    assert (galaxies.index[single & disk] < 2.5).all()
+    assert (galaxies.index[single & ~disk] >= 2.5).all()
+
+
+def test_a_file_that_is_not_a_catalogue_is_named(tmp_path):
+    path = tmp_path / "nothing.fits"
+    path.write_text("no FITS")
+    with pytest.raises(CatalogError, match=r"nothing\.fits"):
+        read_fits(path)
+
+
+@pytest.mark.slow
+def test_the_whole_path_gives_a_model(tmp_path, data, request, monkeypatch):
+    from btk_generative.training.default.job import run
+
+    monkeypatch.setenv("BTK_GENERATIVE_DATA", str(data("cosmos_catalog").parent))
+    config = load_config(request.config.rootpath / "configs/train_default.yaml", TrainConfig)
+    trained = load_model(run(config.smoke(), tmp_path / "out"))
+    images = trained.sample(conditions(zphot=[0.5, 1.0]), rng=1).images
+    np.testing.assert_allclose(images.sum(axis=(1, 2)), 1, rtol=1e-5)
