@@ -125,6 +125,7 @@ class BlendsConfig(StrictModel):
     model: str = "default"
     out_of_domain: Literal["clip", "parametric", "raise"] = "clip"
     color: Literal["flat", "components"] = "flat"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
 
     @field_validator("survey")
     @classmethod
@@ -155,6 +156,7 @@ class BlendsConfig(StrictModel):
             "model",
             "out_of_domain",
             "color",
+            "device",
         )
         return {name: getattr(self, name) for name in names}
 

@@ -1,6 +1,7 @@
 """Configuration of `btk-generative generate`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -13,6 +14,9 @@ class GenerateConfig(BlendsConfig):
     shards: PositiveInt = Field(1, description="number of shards, which are drawn independently")
     blends_per_shard: PositiveInt = Field(100, description="blends in each shard")
     isolated: bool = Field(False, description="whether to keep every galaxy's own image")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "cpu", description="what draws the images; those of a GPU do not repeat to the bit"
+    )
     batch_size: PositiveInt = Field(20, description="blends that are in memory together")
     scheduler: str = Field(
         "local",
