@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -270,6 +271,9 @@ def _start(config: CompareConfig):
     if "jax" not in sys.modules:
         for key, value in _ONE_THREAD.items():
             os.environ.setdefault(key, value)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a worker ends with the run, even one that was killed
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     from btk_generative.compare.bench import Bench
 
     _BENCH = Bench(config)
