@@ -4,12 +4,18 @@ Both are diagonal in Fourier space, as arrays ``[S, S // 2 + 1]`` in the layout 
 `numpy.fft.rfft2`.
 """
 
+from functools import cache
+
 import galsim
 import numpy as np
 
 _FLOOR = 1e-3
 """Smallest noise power, over the largest. A frame finer than the camera's pixels has frequencies
 at which nothing was observed, not even noise; they must not weigh infinitely."""
+
+
+_REACH = 15
+"""Pixels of the camera over which noise is correlated at most."""
 
 
 def psf_transfer(psf: galsim.GSObject, size: int, pixel_scale: float) -> np.ndarray:
@@ -80,19 +86,35 @@ def resampled(
         turn: Angle by which the image is turned.
         new_scale: Of the image after, arcsec; its pixels count the light of another area.
     """
-    reach = 15
-    grid = galsim.Image(2 * reach + 1, 2 * reach + 1, scale=pixel_scale, dtype=float)
-    correlation = noise.drawImage(grid, scale=pixel_scale)
-    point = galsim.Image(3, 3, scale=pixel_scale, dtype=float)
-    point[2, 2] = 1.0
-    # GalSim would leave out what the interpolant has beyond the frequencies of the pixels
-    options = {"_force_maxk": 3 * np.pi / pixel_scale}
-    between = galsim.Convolve(
-        galsim.InterpolatedImage(correlation, normalization="sb", **options),
-        galsim.InterpolatedImage(point, normalization="flux", **options),
+    size = 2 * _REACH + 1
+    grid = galsim.Image(size, size, scale=pixel_scale, dtype=float)
+    before = noise.drawImage(grid, scale=pixel_scale).array
+    lags, response = _response()
+    half = int(np.ceil((_REACH + lags[-1]) * pixel_scale / new_scale))
+    step = np.arange(-half, half + 1) * new_scale / pixel_scale
+    cos, sin = np.cos(turn.rad), np.sin(turn.rad)
+    x = cos * step + sin * step[:, None]
+    y = cos * step[:, None] - sin * step
+    at = np.arange(-_REACH, _REACH + 1)
+    near_x, near_y = (
+        np.interp(np.abs(place.ravel()[:, None] - at), lags, response, right=0.0)
+        for place in (x, y)
     )
-    between = between.rotate(turn) * (new_scale / pixel_scale) ** 4
-    return galsim.BaseCorrelatedNoise(noise.rng, between, galsim.PixelScale(new_scale))
+    after = np.einsum("li,li->l", near_y @ before, near_x).reshape(x.shape)
+    after *= (new_scale / pixel_scale) ** 4
+    profile = galsim.InterpolatedImage(galsim.Image(after, scale=new_scale), normalization="sb")
+    return galsim.BaseCorrelatedNoise(noise.rng, profile, galsim.PixelScale(new_scale))
+
+
+@cache
+def _response() -> tuple[np.ndarray, np.ndarray]:
+    """Returns the quintic interpolant's correlation with itself at lags in pixels, from 0 on."""
+    quintic, step = galsim.Quintic(), 1 / 128
+    x = np.arange(-3, 3 + step, step)
+    values = np.array([quintic.xval(place) for place in x])
+    both = np.convolve(values, values) * step
+    middle = len(both) // 2
+    return np.arange(len(both) - middle) * step, both[middle:]
 
 
 def add_noise(image: np.ndarray, noise: galsim.BaseCorrelatedNoise, pixel_scale: float, seed: int):
