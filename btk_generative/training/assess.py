@@ -42,11 +42,14 @@ class Results:
 
     @property
     def metrics(self) -> dict:
-        """What the model's card says."""
+        """What the model's card says; None where nothing could be measured."""
         tables = {"chi_square": self.chi_square, "trends": self.trends}
         return {
             name: [
-                {key: round(float(value), 5) for key, value in zip(row.colnames, row, strict=True)}
+                {
+                    key: round(float(value), 5) if np.isfinite(value) else None
+                    for key, value in zip(row.colnames, row, strict=True)
+                }
                 for row in table
             ]
             for name, table in tables.items()
