@@ -20,7 +20,7 @@ from btk_generative.training.settings import DataSettings, FitSettings
 from btk_generative.training.trainable import Trainable
 from btk_generative.training.trainer import fit
 
-DATA = {"rows": 96, "stamp_size": 32, "pixel_scale": 0.06}
+DATA = {"rows": 64, "stamp_size": 32, "pixel_scale": 0.06}
 SEVEN = ["zphot", "bulge_hlr", "bulge_q", "bulge_flux", "disk_hlr", "disk_q", "disk_flux"]
 
 
@@ -36,7 +36,7 @@ def configure(tmp_path_factory, dataset_folder):
     """Returns a function that writes a configuration of a tiny training, and its path."""
 
     def write(kind="vae", **changes):
-        fits = {"epochs": 3, "batch_size": 32}
+        fits = {"epochs": 3, "batch_size": 16}
         settings = {
             "kind": kind,
             "name": "tiny",
@@ -123,7 +123,7 @@ def test_vae_from_configuration_to_model_and_report(trained, configure):
 
 def test_gan_in_the_galaxys_own_frame(configure, tmp_path):
     output = tmp_path / "out"
-    train(configure("gan", data={"rows": 96, "stamp_size": 32, "frame": "galaxy"}), output)
+    train(configure("gan", data={"rows": 48, "stamp_size": 32, "frame": "galaxy"}), output)
     model, _ = check_model(output, Table({"mag_auto": [22.0, 24.0], "flux_radius": [20.0, 8.0]}))
     assert model.oriented
     scales = model.sample(Table({"mag_auto": [22.0], "flux_radius": [20.0]}), 0).pixel_scale
