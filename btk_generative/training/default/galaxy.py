@@ -35,7 +35,7 @@ class GalaxyModel:
         components = self.shape.components(inputs, random_normal[:, :RANDOM_SIZE])
         share, _, axis_ratio, _, index = components
         smooth, pixel_scale, ellipse = self.decoder(*components)
-        image = self.structure.draw(
+        image, growth = self.structure.draw(
             smooth,
             ellipse,
             ops.sum(share * axis_ratio, axis=1),
@@ -43,4 +43,4 @@ class GalaxyModel:
             random_normal[:, RANDOM_SIZE:],
             self.shape.encoder.known(inputs),
         )
-        return {"image": image, "pixel_scale": pixel_scale}
+        return {"image": image, "pixel_scale": pixel_scale / growth}

@@ -10,9 +10,12 @@ from btk_generative.training.default.sersic import SIZE
 from btk_generative.training.flow import CouplingFlow
 
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
-_NEWTON_STEPS = 3
-_WEIGHTS = (0.6, 1.5)  # widths of the Gaussian weights of moments, half-light radii
+_NEWTON_STEPS = 4
+_TOLERANCE = 0.01  # of the sums that structure keeps, of a flux of 1
+_HIGHEST = 1.6  # limit of the logarithm of structure after the tilt
+_WEIGHTS = (0.45, 0.8, 1.5)  # widths of the Gaussian weights of moments, half-light radii
 _RINGS = (-0.4, 0.0, 0.4, 0.8, 1.2, 1.7, 2.3, 3.1, 99.0)  # where light may not move across
+_CORE = 0.35  # half-light radii within which structure fades
 _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
 _BRIGHTEST, _FAINTEST = 2.0, 1.6  # limits of the logarithm of structure, upwards and downwards
 _INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
@@ -134,7 +137,9 @@ class StructureModel:
         return 2.5 * ops.tanh((seen - self.mean) / self.sd / 2.5)
 
     def draw(self, smooth, ellipse, axis_ratio, concentration, random_normal, strength):
-        """Returns images with structure, ``[n, 64, 64]``, of sum 1.
+        """Returns images with structure, of sum 1, and by how much their radii have grown.
+
+        The tilt keeps the half-light radius on a coarse grid; the factor is what is left.
 
         Args:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
@@ -143,6 +148,9 @@ class StructureModel:
             concentration: r20 / r80, ``[n]``.
             random_normal: ``[n, random_size]``.
             strength: Factor of the field, ``[n, 1]``.
+
+        Returns:
+            Images ``[n, 64, 64]`` and half-light radii over those of the smooth profiles ``[n]``.
         """
         factors = self.flow.inverse(random_normal, self.encode(axis_ratio, concentration))
         field = ops.matmul(factors * self.gain * strength, self.basis)
@@ -152,37 +160,68 @@ class StructureModel:
             _BRIGHTEST * ops.tanh(field / _BRIGHTEST),
             _FAINTEST * ops.tanh(field / _FAINTEST),
         )
-        tilt = self._tilt(smooth, field, ellipse)
-        field = field + ops.einsum("njp,nj->np", _constraints(ellipse, self._fine), tilt)
-        light = ops.reshape(smooth, (-1, SIZE * SIZE)) * ops.exp(ops.minimum(field, 4.0))
+        smooth = ops.reshape(smooth, (-1, SIZE * SIZE))
+        tilted = self._tilted(smooth, field, ellipse)
+        light = smooth * ops.exp(tilted)
         light = light / ops.sum(light, axis=1, keepdims=True)
-        return ops.reshape(light, (-1, SIZE, SIZE))
+        growth = self._growth(smooth, light, ellipse)
+        return ops.reshape(light, (-1, SIZE, SIZE)), growth
 
-    def _tilt(self, smooth, field, ellipse):
-        """Returns the coefficients of the tilt, by Newton's method on a coarse grid."""
-        smooth, field = (
-            _pool(ops.reshape(smooth, (-1, SIZE, SIZE)), 1.0),
-            _pool(ops.reshape(field, (-1, SIZE, SIZE)), 0.25),
-        )
+    def _tilted(self, smooth, field, ellipse):
+        """Returns the tilted field, ``[n, pixels]``, by Newton's method on a coarse grid."""
         functions = _constraints(ellipse, self._coarse)
-        wanted = ops.einsum("njp,np->nj", functions, smooth)
-        tilt = ops.zeros_like(wanted)
-        ridge = 1e-6 * np.eye(functions.shape[1], dtype=np.float32)
+        smooth, coarse = _pool(smooth), 0.25 * _pool(field)
+        tilt = ops.zeros_like(functions[:, :, 0])
         for _ in range(_NEWTON_STEPS):
-            now = field + ops.einsum("njp,nj->np", functions, tilt)
-            light = functions * (smooth * ops.exp(ops.minimum(now, 4.0)))[:, None, :]
-            excess = ops.sum(light, axis=2) - wanted
-            slope = ops.matmul(light, ops.transpose(functions, (0, 2, 1))) + ridge
-            tilt = tilt - ops.solve(slope, excess[..., None])[..., 0]
-        return tilt
+            tilt, coarse, _ = _newton_step(functions, smooth, coarse, tilt)
+        _, _, excess = _newton_step(functions, smooth, coarse, tilt)
+        # Where no tilt within reach does it, structure gives way to the smooth profile.
+        error = ops.max(ops.abs(excess), axis=1, keepdims=True) / _TOLERANCE
+        solved = ops.exp(-ops.minimum(error**2, 80.0))
+        field = field + _combine(_constraints(ellipse, self._fine), tilt)
+        return solved * _HIGHEST * ops.tanh(field / _HIGHEST)
+
+    def _growth(self, smooth, light, ellipse):
+        """Returns by what factor the half-light radius has grown, ``[n]``, to first order."""
+        squared = _squared_radius(ellipse, self._fine)
+        inside = ops.sigmoid((1 - squared) / 0.1)
+        missing = ops.sum((smooth - light) * inside, axis=1)
+        slope = ops.sum(light * inside * (1 - inside) * squared, axis=1) * (2 / 0.1)
+        return ops.exp(ops.clip(missing / slope, -0.2, 0.2))
+
+
+def _newton_step(functions, smooth, field, tilt):
+    """Brings the sums of the functions over the light nearer to those over the smooth profile.
+
+    No step changes the field by more than 1 anywhere.
+
+    Returns:
+        The new tilt, the field with it, and by how much the sums were wrong before.
+    """
+    light = functions * (smooth * ops.exp(ops.minimum(field, 4.0)))[:, None, :]
+    excess = ops.sum(light, axis=2) - ops.matmul(functions, smooth[:, :, None])[:, :, 0]
+    ridge = 1e-5 * np.eye(functions.shape[1], dtype=np.float32)
+    slope = ops.matmul(light, ops.transpose(functions, (0, 2, 1))) + ridge
+    step = -ops.solve(slope, excess[:, :, None])[:, :, 0]
+    change = _combine(functions, step)
+    damping = 1 / ops.maximum(ops.max(ops.abs(change), axis=1, keepdims=True), 1.0)
+    return tilt + damping * step, field + damping * change, excess
+
+
+def _combine(functions, tilt):
+    """Returns the sum of the functions times their coefficients, ``[n, pixels]``."""
+    return ops.matmul(tilt[:, None, :], functions)[:, 0]
 
 
 def _window():
-    """Returns what takes the basis to 0 in the outskirts, where stamps show noise, ``[64, 64]``."""
+    """Returns what takes the basis to 0 where the stamps tell nothing, ``[64, 64]``.
+
+    Their cores are clipped, their outskirts are lost in noise.
+    """
     place = (np.arange(SIZE) + 0.5 - SIZE / 2) / (SIZE / 2) * HALF_WIDTH
     radius = np.hypot(*np.meshgrid(place, place))
     late = np.clip((radius - _INNER) / (_OUTER - _INNER), 0, 1)
-    return 0.5 * (1 + np.cos(np.pi * late))
+    return 0.5 * (1 + np.cos(np.pi * late)) * -np.expm1(-0.5 * (radius / _CORE) ** 2)
 
 
 def concentration(share, index):
@@ -200,19 +239,19 @@ def concentration(share, index):
 
 
 def _constraints(ellipse, monomials):
-    """Returns the functions whose sums over the light structure keeps, ``[n, 15, pixels]``.
+    """Returns the functions whose sums over the light structure keeps, ``[n, 20, pixels]``.
 
-    Overlapping elliptical rings, and centroid and quadrupole under Gaussian weights.
+    Overlapping elliptical rings, the half-light ellipse, and centroid and quadrupole under
+    Gaussian weights.
     """
-    xx, xy, yy = ellipse[:, 0:1], ellipse[:, 1:2], ellipse[:, 2:3]
-    area = xx * yy - xy**2
-    scale = ops.sqrt(0.5 * (xx + yy))
-    squared = (yy * monomials[2] - 2 * xy * monomials[3] + xx * monomials[4]) / area
+    scale = ops.sqrt(0.5 * (ellipse[:, 0:1] + ellipse[:, 2:3]))
+    squared = _squared_radius(ellipse, monomials)
     radius = ops.sqrt(squared)
     functions = []
     for low, middle, high in zip(_RINGS, _RINGS[1:], _RINGS[2:], strict=False):
         rise, fall = (radius - low) / (middle - low), (high - radius) / (high - middle)
         functions.append(ops.clip(ops.minimum(rise, fall), 0.0, 1.0))
+    functions.append(ops.sigmoid((1 - squared) / 0.15))
     x, y = monomials[0] / scale, monomials[1] / scale
     for width in _WEIGHTS:
         weight = ops.exp(-0.5 * squared / width**2)
@@ -220,12 +259,20 @@ def _constraints(ellipse, monomials):
     return ops.stack(functions, axis=1)
 
 
+def _squared_radius(ellipse, monomials):
+    """Returns the squared elliptical radius, 1 on the half-light ellipse, ``[n, pixels]``."""
+    xx, xy, yy = ellipse[:, 0:1], ellipse[:, 1:2], ellipse[:, 2:3]
+    terms = yy * monomials[2] - 2 * xy * monomials[3] + xx * monomials[4]
+    return terms / (xx * yy - xy**2)
+
+
 def _monomials(place):
     y, x = (v.ravel() for v in np.meshgrid(place, place, indexing="ij"))
     return np.stack([x, y, x**2, x * y, y**2])[:, None, :]
 
 
-def _pool(images, factor):
-    """Returns sums over 2 x 2 pixels times a factor, ``[n, pixels / 4]``."""
+def _pool(images):
+    """Returns the sums over 2 x 2 pixels of flat images, ``[n, pixels / 4]``."""
+    images = ops.reshape(images, (-1, SIZE, SIZE))
     rows = images[:, 0::2] + images[:, 1::2]
-    return factor * ops.reshape(rows[:, :, 0::2] + rows[:, :, 1::2], (-1, _COARSE * _COARSE))
+    return ops.reshape(rows[:, :, 0::2] + rows[:, :, 1::2], (-1, _COARSE * _COARSE))
