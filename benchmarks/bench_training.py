@@ -64,7 +64,7 @@ def main():
         vae = build_vae(SETTINGS, Scales(inputs, (1.0, 1.0)))
         vae.compile(optimizer="adam", jit_compile=keras.backend.backend() == "jax")
         batch = read()
-        gpu = bool(keras.distribution.list_devices("gpu"))
+        gpu = any("gpu" in name.lower() for name in keras.distribution.list_devices())
         clock = time.perf_counter if gpu else time.process_time
         speed = rate(lambda: vae.train_on_batch(batch), len(rows), clock)
         where = "GPU" if gpu else "one thread"

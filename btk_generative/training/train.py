@@ -67,7 +67,7 @@ def train_gan(settings: GanTraining, folder: Path, resume: bool) -> None:
 def _prepare(settings: TrainSettings, folder: Path, resume: bool) -> tuple[Dataset, Scales]:
     """Opens the folder and the data, and measures the scales of the latter."""
     open_run(folder, settings, resume)
-    if len(keras.distribution.list_devices("gpu")) > 1:
+    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
     keras.utils.set_random_seed(settings.seed)
     data = make_dataset(settings.data, settings.data.folder or folder / "dataset", settings.seed)

@@ -163,5 +163,5 @@ def _worth_compiling() -> bool:
     """Whether XLA speeds this backend up: on the CPU it slows TensorFlow's convolutions down."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return bool(keras.distribution.list_devices("gpu"))
+        return any("gpu" in name.lower() for name in keras.distribution.list_devices())
     return backend == "jax"
