@@ -19,7 +19,8 @@ def deblend_in_a_btk_script():
     deblender = bg.compare.Scarlet2Deblender(max_n_sources=3)
     batch, deblended = next(btk.deblend.DeblendGenerator(deblender, blends))
     images = deblended["Scarlet2Deblender"].deblended_images
-    error = images[:, :, 3].sum((-1, -2)) / batch.isolated_images[:, :, 3].sum((-1, -2)) - 1
+    flux, truth = (i[:, :, 3].sum((-1, -2)) for i in (images, batch.isolated_images))
+    error = flux / np.where(truth > 0, truth, np.nan) - 1  # NaN where there is no source
     print("relative error of the i-band flux, blend by blend:")
     print(np.round(error, 3))
 
