@@ -108,7 +108,7 @@ def test_drawn_galaxies_keep_size_shape_and_place(model):
             place.append(np.hypot(centre.x, centre.y) * drawn.pixel_scale[k] / hlr[k])
     off = np.abs(np.array(radius) - 1)
     assert np.median(off) < 0.0125
-    assert np.quantile(off, 0.9) < 0.035
+    assert np.quantile(off, 0.9) < 0.03
     assert len(shape) > 140
     assert np.median(np.hypot(*np.array(shape).T)) < 0.02
     assert np.median(place) < 0.02
@@ -135,8 +135,8 @@ def test_extremes_are_drawn_and_said_to_be_outside(model):
     assert np.isfinite(drawn.images).all()
     # Structure fades beyond the domain: what is left is a smooth profile, which is symmetric.
     odd = 0.5 * np.abs(drawn.images - drawn.images[:, ::-1, ::-1]).sum(axis=(1, 2))
-    assert odd[0] > 0.2
-    assert odd[1] < 0.1
+    assert odd[0] > 0.1
+    assert odd[1] < 0.05
     assert odd[2:].max() < 1e-3
 
 

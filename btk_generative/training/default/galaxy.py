@@ -6,6 +6,8 @@ from btk_generative.training.default.sersic import BulgeDiskDecoder
 from btk_generative.training.default.shape import RANDOM_SIZE, ShapeModel
 from btk_generative.training.default.structure import StructureModel, concentration
 
+_THIN, _THICK = 0.15, 0.35  # axis ratios between which structure sets in
+
 
 class GalaxyModel:
     """Draws galaxies from named conditions and normal random numbers."""
@@ -35,12 +37,15 @@ class GalaxyModel:
         components = self.shape.components(inputs, random_normal[:, :RANDOM_SIZE])
         share, _, axis_ratio, _, index = components
         smooth, pixel_scale, ellipse = self.decoder(*components)
+        flattening = ops.sum(share * axis_ratio, axis=1)
+        # Of thin galaxies the frame does not resolve the structure across.
+        resolved = ops.clip((flattening - _THIN) / (_THICK - _THIN), 0.0, 1.0)
         image, growth = self.structure.draw(
             smooth,
             ellipse,
-            ops.sum(share * axis_ratio, axis=1),
+            flattening,
             concentration(share, index),
             random_normal[:, RANDOM_SIZE:],
-            self.shape.encoder.known(inputs),
+            self.shape.encoder.known(inputs) * resolved[:, None],
         )
         return {"image": image, "pixel_scale": pixel_scale / growth}
