@@ -258,7 +258,7 @@ def test_numbers_on_catsim_blends(data):
         chi2.append(((blends.blend_images - images.sum(axis=1)) ** 2 / noise).mean())
         for k, table in enumerate(blends.catalog_list):
             for j in range(len(table)):
-                if images[k, j].any():
+                if images[k, j, 3].any():  # not what has no light in the model
                     correlations.append(
                         correlation(images[k, j, 3], blends.isolated_images[k, j, 3])
                     )

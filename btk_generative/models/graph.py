@@ -22,7 +22,10 @@ _STATELESS_REJECTED = frozenset(
     "ReadFile MatchingFiles ImmutableConst ShardedFilename GenerateVocabRemapping "
     "PyFuncStateless DebugIdentity DebugNanCount DebugNumericSummary".split()
 )
-_NOTES = (b"oneDNN custom operations", b"absl::InitializeLog", b"cpu_feature_guard", b"AVX")
+_NOTES = (
+    *(b"oneDNN custom operations", b"absl::InitializeLog", b"cpu_feature_guard", b"AVX"),
+    *(b"cudart_stub", b"failed call to cuInit"),  # on a machine without a GPU
+)
 """Lines that TensorFlow writes when it starts, whatever its log level."""
 
 
