@@ -33,8 +33,6 @@ def run(config: DrawConfig, output: str | Path) -> dict:
     Returns:
         What ``summary.json`` holds.
     """
-    import tensorflow as tf
-
     started = time.perf_counter()
     with new_folder(output) as folder:
         generator = GenerativeGenerator(
@@ -58,6 +56,8 @@ def run(config: DrawConfig, output: str | Path) -> dict:
                 if number == 0:
                     save_figure(_surveys(batch)[0], folder / "blends")
                 bar.update(config.batch_size)
+        import tensorflow as tf  # by now the model has, without its start-up notes
+
         truth = vstack(truth, metadata_conflicts="silent")
         truth.write(folder / "truth.parquet")
         first = truth[truth["survey"] == config.survey[0]]
