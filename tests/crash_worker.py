@@ -14,12 +14,14 @@ from test_generate import small
 
 from btk_generative.generate import shard  # noqa: F401
 from btk_generative.generate.run import generate
+from btk_generative.models import graph
 
 if __name__ == "__main__":
     model, folder = sys.argv[1:]
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
+            graph._forked = False  # the guard takes an import for use
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             generate(small(model, shards=40), folder, progress=False)
             os._exit(0)

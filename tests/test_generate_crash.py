@@ -92,7 +92,7 @@ def kill_a_worker():
     return pids[address]
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing was drawn"
