@@ -6,10 +6,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from btk_generative.conditions import from_cosmos
 from btk_generative.errors import CatalogError
 from btk_generative.models import LightProfiles
 from btk_generative.validation.arms import Batch, ProfileBatch, profile_shape
-from btk_generative.validation.cosmos import CosmosSample, conditions, position_angle
+from btk_generative.validation.cosmos import CosmosSample, position_angle
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
 from btk_generative.validation.workers import Workers
 
@@ -128,7 +129,7 @@ def test_results_do_not_depend_on_batches_or_workers(sample, psfs):
 def test_conditions_of_single_fits_are_a_pure_disk_or_a_pure_bulge(sample):
     rows = np.arange(400)
     records = sample.records(rows)
-    table = conditions(records)
+    table = from_cosmos(records)
     for k in rows:
         index, two = records["sersicfit"][k, 2], records["use_bulgefit"][k]
         galaxy = sample.parametric(k)

@@ -55,7 +55,8 @@ class Bench:
         """Returns a batch of one blend for each arm."""
         drawn = {}
         for arm, (generator, sampling) in self._generators.items():
-            sampling.blend = generator._next_blend = blend
+            sampling.blend = blend
+            generator.seek(blend, 1)
             drawn[arm] = next(generator)
         if "fitted" in self.config.arms:
             drawn["fitted"] = fitted_twin(drawn["generative"], self.band)

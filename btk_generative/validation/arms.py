@@ -12,10 +12,10 @@ import galsim
 import numpy as np
 from astropy.table import Table, hstack
 
-from btk_generative.conditions import clip
+from btk_generative.conditions import clip, from_cosmos
 from btk_generative.models.profiles import LightProfiles
 from btk_generative.randomness import MORPHOLOGY, normals
-from btk_generative.validation.cosmos import CosmosSample, conditions, position_angle
+from btk_generative.validation.cosmos import CosmosSample, position_angle
 from btk_generative.validation.morphology import PIXEL_SCALE, STAMP_SIZE, Morphology, measure
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
 
@@ -226,7 +226,7 @@ class Arms:
         """
         for piece in _split(rows):
             records = self.sample.records(piece)
-            given = conditions(records)
+            given = from_cosmos(records)
             clipped, ratio = clip(given, self.model.inputs)
             keys = [(MORPHOLOGY, draw, int(row)) for row in piece]
             latents = normals(self.seed, keys, self.model.random_size)

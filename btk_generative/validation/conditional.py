@@ -3,8 +3,8 @@
 import numpy as np
 from astropy.table import Table
 
-from btk_generative.conditions import half_light_radius
-from btk_generative.validation.cosmos import CosmosSample, conditions
+from btk_generative.conditions import from_cosmos, half_light_radius
+from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.distances import STATISTICS
 
 PANELS = (
@@ -41,7 +41,7 @@ def fidelity(sample: CosmosSample, model: Table, parametric: Table) -> Table:
     Returns:
         Table with ``row`` and the columns of `PANELS`; NaN where a moment could not be measured.
     """
-    given = conditions(sample.records(np.asarray(model["row"])))
+    given = from_cosmos(sample.records(np.asarray(model["row"])))
     disk = np.asarray(given["disk_present"])
     table = Table({"row": model["row"], "mag_auto": given["mag_auto"]})
     table["asked_hlr"] = half_light_radius(given)

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import astropy.units as u
 import galsim
 import numpy as np
 from astropy.io import fits
-from astropy.table import Column, MaskedColumn, Table
 
 from btk_generative.errors import CatalogError
 
@@ -87,40 +85,6 @@ class CosmosSample:
         """
         rng = galsim.BaseDeviate(noise_seed)
         return self.catalog.makeGalaxy(int(row), gal_type="real", noise_pad_size=width, rng=rng)
-
-
-def conditions(records: np.ndarray) -> Table:
-    """Returns what a generative model is told of galaxies with parametric fits.
-
-    A galaxy for which the catalogue prefers the single Sersic fit is a pure disk below n = 2.5, a
-    pure bulge above.
-
-    Args:
-        records: Rows of a GalSim COSMOS catalogue of fits, shape ``[n]``.
-
-    Returns:
-        Table with the columns of `btk_generative.conditions.from_catsim`; ``mag_auto`` and
-        ``flux_radius`` are SExtractor's.
-    """
-    double = records["use_bulgefit"] == 1
-    steep = records["sersicfit"][:, 2] >= 2.5
-    table = Table()
-    table["zphot"] = Column(records["zphot"].astype(float))
-    for part, k, q, single in (("bulge", 1, 11, steep), ("disk", 2, 3, ~steep)):
-        flux = np.where(double, records["flux"][:, k], np.where(single, records["flux"][:, 0], 0))
-        hlr = np.where(double, records["hlr"][:, k], records["hlr"][:, 0])
-        ratio = np.where(double, records["bulgefit"][:, q], records["sersicfit"][:, 3])
-        there = flux > 0
-        for name, values, unit in (
-            ("hlr", hlr, u.arcsec),
-            ("q", ratio, None),
-            ("flux", flux, None),
-        ):
-            table[f"{part}_{name}"] = MaskedColumn(values.astype(float), mask=~there, unit=unit)
-        table[f"{part}_present"] = there
-    table["mag_auto"] = Column(records["mag_auto"].astype(float), unit=u.mag)
-    table["flux_radius"] = Column(records["flux_radius"].astype(float), unit=u.pix)
-    return table
 
 
 def position_angle(records: np.ndarray) -> np.ndarray:

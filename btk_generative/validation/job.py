@@ -11,11 +11,12 @@ import numpy as np
 from astropy.table import vstack
 
 import btk_generative
+from btk_generative.conditions import from_cosmos
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.output import new_folder
 from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch
-from btk_generative.validation.cosmos import CosmosSample, conditions
+from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.distances import distance_table, sanity
 from btk_generative.validation.published import read_published
 from btk_generative.validation.real_stamps import DRAWS, RealStamps
@@ -109,7 +110,7 @@ def run(
     begin = time.monotonic()
     sample = inputs.sample
     rows = np.arange(min(number, len(sample)))
-    given = conditions(sample.records(rows))
+    given = from_cosmos(sample.records(rows))
     unknown = {i.name for i in model.inputs} - set(given.colnames)
     if unknown:
         raise ModelError(

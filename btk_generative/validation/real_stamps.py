@@ -104,7 +104,7 @@ def _overlap(size: int) -> tuple[slice, slice]:
 
 
 def conditions_of_fits(stamps: RealStamps, fitted: list[SersicFit]) -> Table:
-    """Returns what a model is told of the fitted galaxies, as `cosmos.conditions` does."""
+    """Returns what a model is told of the fitted galaxies, as `conditions.from_cosmos` does."""
     steep = np.array([fit.n >= 2.5 for fit in fitted])
     table = Table({"zphot": np.asarray(stamps.properties["ZPHOT"], dtype=float)})
     for part, there in (("bulge", steep), ("disk", ~steep)):

@@ -9,12 +9,12 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import wasserstein_distance
 
-from btk_generative.conditions import clip, half_light_radius
+from btk_generative.conditions import clip, from_cosmos, half_light_radius
 from btk_generative.models.profiles import LightProfiles
 from btk_generative.randomness import MORPHOLOGY, normals, stream
 from btk_generative.validation import conditional, figures
 from btk_generative.validation.arms import Arms
-from btk_generative.validation.cosmos import CosmosSample, conditions
+from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.distances import STATISTICS, measured, select
 from btk_generative.validation.memorisation import nearest_neighbours, read_training_stamps
 from btk_generative.validation.published import SAMPLES, Distribution
@@ -193,7 +193,7 @@ def memorisation(arms: Arms, rows: np.ndarray, path: Path) -> Section:
         np.concatenate([batch.profiles.images for batch in batches]),
         np.concatenate([batch.profiles.pixel_scale for batch in batches]),
     )
-    sizes = half_light_radius(conditions(arms.sample.records(rows)))
+    sizes = half_light_radius(from_cosmos(arms.sample.records(rows)))
     found = nearest_neighbours(profiles, sizes, read_training_stamps(path), arms.seed)
     limit = np.percentile(found.training, 1)
     numbers = {
