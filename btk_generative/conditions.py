@@ -171,6 +171,21 @@ def position_angle(table: Table) -> np.ndarray:
     return np.deg2rad(np.where(disk | bulge, degrees, 0.0))
 
 
+def fitted_position_angle(records: np.ndarray) -> np.ndarray:
+    """Returns the angle from +x of the fitted disk, or of the bulge where there is no disk.
+
+    Args:
+        records: Rows of a GalSim COSMOS catalogue, as `from_cosmos` reads them, length n.
+
+    Returns:
+        Angles in radians, shape ``[n]``.
+    """
+    double, disk = np.asarray(records["bulgefit"]), np.asarray(records["flux"])[:, 2] > 0
+    angle = np.where(disk, double[:, 7], double[:, 15])
+    two = np.asarray(records["use_bulgefit"]) == 1
+    return np.where(two, angle, np.asarray(records["sersicfit"])[:, 7])
+
+
 def half_light_radius(conditions: Table) -> np.ndarray:
     """Returns the radius that holds half the light of bulge and disk together.
 

@@ -6,11 +6,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from btk_generative.conditions import from_cosmos
+from btk_generative.conditions import fitted_position_angle, from_cosmos
 from btk_generative.errors import CatalogError
 from btk_generative.models import LightProfiles
 from btk_generative.validation.arms import Batch, ProfileBatch, profile_shape
-from btk_generative.validation.cosmos import CosmosSample, position_angle
+from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
 from btk_generative.validation.workers import Workers
 
@@ -149,7 +149,7 @@ def test_conditions_of_single_fits_are_a_pure_disk_or_a_pure_bulge(sample):
 
 def test_position_angle_is_where_the_fit_points(sample):
     rows = np.arange(60)
-    angles = position_angle(sample.records(rows))
+    angles = fitted_position_angle(sample.records(rows))
     for k in rows:
         if sample.records(rows)["use_bulgefit"][k] == 0:
             stamp = convolved(sample.parametric(k), galsim.Gaussian(fwhm=0.05))

@@ -10,7 +10,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Column, Table
 
-from btk_generative.conditions import from_catsim, from_cosmos, position_angle
+from btk_generative.conditions import (
+    fitted_position_angle,
+    from_catsim,
+    from_cosmos,
+    position_angle,
+)
 from btk_generative.errors import CatalogError
 from btk_generative.training.settings import DataSettings
 
@@ -88,7 +93,7 @@ def _real(path: Path, exclusion_level: str) -> Galaxies:
         catalog = _cosmos(path, exclusion_level, images=True)
         rows, real = catalog.orig_index, catalog.real_cat
         records = catalog.param_cat[rows]
-        conditions, angle = from_cosmos(records), fitted_angle(records)
+        conditions, angle = from_cosmos(records), fitted_position_angle(records)
     else:
         if exclusion_level != "none":
             raise CatalogError(
@@ -123,7 +128,7 @@ def _parametric(path: Path, exclusion_level: str, psfs: tuple) -> Galaxies:
         return View(galsim.Convolve(galaxy, psf), psf, _cosmos_noise(), 0.03, False)
 
     identity = np.asarray(records["IDENT"], dtype=np.int64)
-    return Galaxies(identity, from_cosmos(records), fitted_angle(records), view)
+    return Galaxies(identity, from_cosmos(records), fitted_position_angle(records), view)
 
 
 def _mock(n: int) -> Galaxies:
@@ -196,19 +201,6 @@ def _bare_conditions(real: galsim.RealGalaxyCatalog, table: np.ndarray | None) -
         if name in names:
             conditions[name] = Column(table[names[name]].astype(np.float64), unit=unit)
     return conditions
-
-
-def fitted_angle(records: np.ndarray) -> np.ndarray:
-    """Returns the angle from +x to the major axis: of the disk, where there are two components.
-
-    Args:
-        records: Rows of a GalSim COSMOS catalogue of fits, shape ``[n]``.
-
-    Returns:
-        Angles in radians, shape ``[n]``.
-    """
-    two = np.asarray(records["use_bulgefit"]) == 1
-    return np.where(two, records["bulgefit"][:, 7], records["sersicfit"][:, 7])
 
 
 @cache

@@ -12,10 +12,10 @@ import galsim
 import numpy as np
 from astropy.table import Table, hstack
 
-from btk_generative.conditions import clip, from_cosmos
+from btk_generative.conditions import clip, fitted_position_angle, from_cosmos
 from btk_generative.models.profiles import LightProfiles
 from btk_generative.randomness import MORPHOLOGY, normals
-from btk_generative.validation.cosmos import CosmosSample, position_angle
+from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.morphology import PIXEL_SCALE, STAMP_SIZE, Morphology, measure
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
 
@@ -238,7 +238,7 @@ class Arms:
                 self.seed,
                 LightProfiles(profiles.images, profiles.pixel_scale * ratio, profiles.oriented),
                 given["bulge_flux"].filled(0) + given["disk_flux"].filled(0),
-                position_angle(records),
+                fitted_position_angle(records),
             )
 
 

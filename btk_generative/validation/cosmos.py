@@ -85,17 +85,3 @@ class CosmosSample:
         """
         rng = galsim.BaseDeviate(noise_seed)
         return self.catalog.makeGalaxy(int(row), gal_type="real", noise_pad_size=width, rng=rng)
-
-
-def position_angle(records: np.ndarray) -> np.ndarray:
-    """Returns the angle from +x of the disk, or of the bulge where there is no disk.
-
-    Args:
-        records: Rows of a GalSim COSMOS catalogue of fits, shape ``[n]``.
-
-    Returns:
-        Angles in radians, shape ``[n]``.
-    """
-    disk = records["flux"][:, 2] > 0
-    double = np.where(disk, records["bulgefit"][:, 7], records["bulgefit"][:, 15])
-    return np.where(records["use_bulgefit"] == 1, double, records["sersicfit"][:, 7])
