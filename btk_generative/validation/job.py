@@ -17,7 +17,7 @@ from btk_generative.output import new_folder
 from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch
 from btk_generative.validation.cosmos import CosmosSample
-from btk_generative.validation.distances import distance_table, sanity
+from btk_generative.validation.distances import STATISTICS, distance_table, measured, sanity
 from btk_generative.validation.published import read_published
 from btk_generative.validation.real_stamps import DRAWS, RealStamps
 from btk_generative.validation.report import write_report
@@ -61,7 +61,7 @@ def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
         catalog: Another COSMOS catalogue than that folder's.
 
     Raises:
-        CatalogError: If something is missing without which nothing can be compared.
+        CatalogError: If something is missing without which nothing can be compared, or is broken.
         ConfigError: If there are real stamps, but no scikit-learn to compare them.
     """
     inputs = Inputs(
@@ -74,10 +74,13 @@ def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
     read_published(inputs.published)
     if not inputs.sample.has_images:
         read_psfs(inputs.psfs)
-    if inputs.real_stamps.exists() and find_spec("sklearn") is None:
-        raise ConfigError(
-            "the test on real stamps needs scikit-learn: pip install 'btk-generative[validation]'"
-        )
+    if inputs.real_stamps.exists():
+        len(RealStamps(inputs.real_stamps))
+        if find_spec("sklearn") is None:
+            raise ConfigError(
+                "the test on real stamps needs scikit-learn: "
+                "pip install 'btk-generative[validation]'"
+            )
     return inputs
 
 
@@ -121,12 +124,25 @@ def run(
     arms = Arms(inputs.sample, inputs.psfs, model, seed)
     few = rows[:_PAIRS]
     with new_folder(output) as folder, Workers(jobs) as workers:
+        others = []  # first, as a damaged file should be found in the first minute
+        if inputs.training_stamps.exists():
+            others.append(sections.memorisation(arms, few, inputs.training_stamps))
+        if inputs.real_stamps.exists():
+            stamps = RealStamps(inputs.real_stamps)
+            draws = 1 if number <= QUICK else DRAWS
+            others.append(sections.real_stamps(model, stamps, draws, seed, workers))
         tables = {}
         if sample.has_images:
             tables["real"] = vstack(workers.measure(arms.real(rows), len(rows), "real"))
         batches = arms.parametric(rows)
         tables["parametric"] = vstack(workers.measure(batches, len(rows), "parametric"))
         tables["model"] = vstack(workers.measure(arms.drawn(rows), len(rows), "model"))
+        lacking = [k for k in STATISTICS if not np.isfinite(measured(tables["model"])[k]).any()]
+        if lacking:
+            raise ModelError(
+                f"model '{model.name}': {', '.join(lacking)} could be measured of none of "
+                f"{len(rows)} galaxies; look at some with btk-generative draw"
+            )
         twice = map(PairBatch, arms.drawn(few), arms.drawn(few, draw=1))
         pairs = vstack(workers.measure(twice, len(few), "second draw"))
         table = distance_table(distributions, tables, seed)
@@ -136,13 +152,8 @@ def run(
             sections.splits(tables, given),
             sections.fidelity(sample, tables),
             sections.diversity(arms, few, tables["model"], pairs),
+            *others,
         ]
-        if inputs.training_stamps.exists():
-            parts.append(sections.memorisation(arms, few, inputs.training_stamps))
-        if inputs.real_stamps.exists():
-            stamps = RealStamps(inputs.real_stamps)
-            draws = 1 if number <= QUICK else DRAWS
-            parts.append(sections.real_stamps(model, stamps, draws, seed, workers))
         check = sanity(table)
         summary = {
             "model": {"name": model.name, "sha256": model.sha256},

@@ -10,6 +10,7 @@ from pathlib import Path
 import galsim
 import numpy as np
 from scipy import ndimage
+from tqdm import tqdm
 
 from btk_generative.errors import CatalogError
 from btk_generative.models.profiles import LightProfiles
@@ -74,7 +75,8 @@ def nearest_neighbours(
     rng = np.random.default_rng(stream(seed))
     peak = training.max(axis=(1, 2))
     noise = 1.4826 * np.median(np.abs(_border(training)), axis=1) / peak
-    maps = np.stack([structure(image, _TRAINING_HLR) for image in training])
+    shown = tqdm(training, desc="training stamps", unit="stamp")
+    maps = np.stack([structure(image, _TRAINING_HLR) for image in shown])
     drawn = []
     for image, radius in zip(profiles.images, hlr / profiles.pixel_scale, strict=True):
         # on pixels of the training stamps' size, so that the noise has the same scale

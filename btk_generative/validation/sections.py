@@ -15,7 +15,7 @@ from btk_generative.randomness import MORPHOLOGY, normals, stream
 from btk_generative.validation import conditional, figures
 from btk_generative.validation.arms import Arms
 from btk_generative.validation.cosmos import CosmosSample
-from btk_generative.validation.distances import STATISTICS, measured, select
+from btk_generative.validation.distances import PUBLISHED_NOISE, STATISTICS, measured, select
 from btk_generative.validation.memorisation import nearest_neighbours, read_training_stamps
 from btk_generative.validation.published import SAMPLES, Distribution
 from btk_generative.validation.real_stamps import (
@@ -38,7 +38,13 @@ COSMOS_NOISE = 0.00316
 
 def distances(table: Table, distributions: list[Distribution], arms: dict[str, Table]) -> Section:
     """Returns the distances to the published curves, the page's first table."""
-    lines, numbers = [], {}
+    sane = select(table, "parametric", "parametric")
+    errors = select(table, "parametric", "parametric", "error")
+    lines = [
+        ["sanity check", *(_with_error(sane[k], errors[k]) for k in STATISTICS)],
+        ["published noise, rms", *(f"{PUBLISHED_NOISE[k]:.3f}" for k in STATISTICS)],
+    ]
+    numbers = {"sanity": {k: {"w1": sane[k], "error": errors[k]} for k in STATISTICS}}
     for sample in ("published generative", "published parametric", *arms):
         values = select(table, sample, "cosmos")
         errors = select(table, sample, "cosmos", "error")
@@ -52,7 +58,10 @@ def distances(table: Table, distributions: list[Distribution], arms: dict[str, T
         "distances",
         "Distance to real COSMOS galaxies, W1/sd",
         "Wasserstein-1 distance of each statistic's distribution to the published one of real "
-        "COSMOS galaxies, over its standard deviation, with the bootstrap's standard error. "
+        "COSMOS galaxies, over its standard deviation, with the bootstrap's standard error. The "
+        "first two lines are about the published parametric sample instead: how far this run's "
+        "parametric arm lies from it, and how far any sample lies from it because its galaxies "
+        "share eleven fields of noise. "
         "Kolmogorov–Smirnov and total variation distances, and those to the other published "
         "samples, are in distances.csv.",
         Table(rows=lines, names=["sample", *STATISTICS]),
@@ -94,7 +103,10 @@ def histograms(table: Table, distributions: list[Distribution], arms: dict[str, 
 def splits(arms: dict[str, Table], given: Table) -> Section:
     """Returns the comparison in bins of magnitude and size."""
     reference = "real" if "real" in arms else "parametric"
-    by = {"F814W magnitude": given["mag_auto"], "SExtractor radius [px]": given["flux_radius"]}
+    by = {
+        "F814W magnitude": np.asarray(given["mag_auto"]),
+        "SExtractor radius [px]": np.asarray(given["flux_radius"]),
+    }
     lines = []
     for label, x in by.items():
         edges = np.percentile(x, (0, 25, 50, 75, 100))
