@@ -71,13 +71,17 @@ def test_w1_of_a_shift_is_the_shift_in_standard_deviations():
     assert found["tv"] == pytest.approx(0.1192, abs=1e-3)
 
 
-def test_a_sample_is_smoothed_with_the_kernel_of_the_published_estimates():
+@pytest.mark.parametrize("finite", [1.0, 0.5])
+def test_a_sample_is_smoothed_with_the_kernel_of_the_published_estimates(finite):
     curve = gaussian_curve()
-    table = Table({"g": np.random.default_rng(0).standard_normal(200_000)})
+    values = np.random.default_rng(0).standard_normal(200_000)
+    table = Table({"g": np.append(values, np.full(round(200_000 / finite) - 200_000, np.nan))})
     shown = curve.probabilities(curve.counts(table), len(table))
     x = curve.centres
-    # the width of the kernel, 1.059 sd 10000^-0.2, adds in quadrature
-    assert np.sqrt(shown @ x**2 - (shown @ x) ** 2) == pytest.approx(np.hypot(1, 0.1678), rel=0.005)
+    # the width of the kernel, 1.059 sd N^-0.2 with N = 10,000 or the finite half of them,
+    # adds in quadrature
+    width = 1.059 * (10_000 * finite) ** -0.2
+    assert np.sqrt(shown @ x**2 - (shown @ x) ** 2) == pytest.approx(np.hypot(1, width), rel=0.002)
 
 
 def test_values_that_are_not_finite_or_beyond_the_cut_do_not_count():

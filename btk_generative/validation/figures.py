@@ -61,7 +61,7 @@ def curves(distributions: list[Distribution], arms: dict[str, Table]) -> bytes:
         axis.set(xlabel=NAMES[name], xlim=(shown[0], shown[-1]), ylim=(0, None))
     axes[0, 0].set_ylabel("density")
     axes[1, 0].set_ylabel("density")
-    axes[0, 2].legend(fontsize=7, frameon=False)
+    axes[1, 2].legend(fontsize=8, frameon=False)
     return _png(figure)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import galsim
 import numpy as np
 from astropy.table import vstack
+from tqdm import tqdm
 
 import btk_generative
 from btk_generative.conditions import from_cosmos
@@ -146,14 +148,14 @@ def run(
         twice = map(PairBatch, arms.drawn(few), arms.drawn(few, draw=1))
         pairs = vstack(workers.measure(twice, len(few), "second draw"))
         table = distance_table(distributions, tables, seed)
-        parts = [
-            sections.distances(table, distributions, tables),
-            sections.histograms(table, distributions, tables),
-            sections.splits(tables, given),
-            sections.fidelity(sample, tables),
-            sections.diversity(arms, few, tables["model"], pairs),
-            *others,
-        ]
+        made = (
+            partial(sections.distances, table, distributions, tables),
+            partial(sections.histograms, table, distributions, tables),
+            partial(sections.splits, tables, given),
+            partial(sections.fidelity, sample, tables),
+            partial(sections.diversity, arms, few, tables["model"], pairs),
+        )
+        parts = [make() for make in tqdm(made, desc="report", unit="section")] + others
         check = sanity(table)
         summary = {
             "model": {"name": model.name, "sha256": model.sha256},

@@ -1,14 +1,15 @@
 """Morphology statistics of a galaxy stamp, as the curves of Lanusse et al. 2021 were measured.
 
 `statmorph` follows other definitions: its M and Gini lie 1.5 standard deviations off the published
-curves. With the algorithm here the galaxies of the paper, drawn as parametric fits, reproduce the
-published parametric curves.
+curves. The algorithm here is that of the paper's own program, and the galaxies of the paper, drawn
+as parametric fits, reproduce the published parametric curves within these curves' own noise.
 
 References:
     Hirata & Seljak 2003, MNRAS 343, 459 (adaptive moments, through `galsim.hsm`).
     Lotz, Primack & Madau 2004, AJ 128, 163 (Gini, M20).
     Freeman et al. 2013, MNRAS 434, 282 (mask; multi-mode M, intensity I, deviation D).
-    Lanusse et al. 2021, MNRAS 504, 5543, arXiv:2008.03833.
+    Lanusse et al. 2021, MNRAS 504, 5543, arXiv:2008.03833; its program is in
+        github.com/McWilliamsCenter/deep_galaxy_models.
 """
 
 from typing import NamedTuple

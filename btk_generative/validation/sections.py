@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.table import Table
 from scipy.stats import wasserstein_distance
+from tqdm import tqdm
 
 from btk_generative.conditions import clip, from_cosmos, half_light_radius
 from btk_generative.models.profiles import LightProfiles
@@ -263,7 +264,8 @@ def real_stamps(
         for name, several in drawn.items()
     }
     truth = np.array([values for *_, values in real])
-    found = {name: two_sample(truth, values, seed) for name, values in features.items()}
+    shown = tqdm(features.items(), desc="telling them apart", unit="sample")
+    found = {name: two_sample(truth, values, seed) for name, values in shown}
     table = Table(
         rows=[[name, test.auc, test.low, test.high] for name, test in found.items()],
         names=["sample", "AUC", "low", "high"],
