@@ -1,15 +1,20 @@
 """Pixel noise of a blend."""
 
+import functools
 import zlib
 
 import numba
 import numpy as np
+import scipy.special
 from btk.survey import Survey
 from surveycodex.utilities import mean_sky_level
 
 from btk_generative.randomness import NOISE, stream
 
 _LARGE = 1000.0  # sky level from which Poisson variates are drawn by inverting their distribution
+_MANTISSA = 9  # bits of the mantissa by which the quantiles are tabulated
+_REST = np.int32((1 << (23 - _MANTISSA)) - 1)
+_STEP = np.float32(2.0**-31)
 
 
 def sky_levels(survey: Survey) -> np.ndarray:
@@ -41,35 +46,70 @@ def add_noise(
         return
     for image, band, level in zip(images, survey.available_filters, sky, strict=True):
         key = zlib.crc32(f"{survey.name}/{band}".encode())
-        rng = np.random.default_rng(stream(seed, NOISE, blend, key))
+        bits = np.random.PCG64(stream(seed, NOISE, blend, key))
         if kind == "galaxy":
-            image[:] = rng.poisson(np.maximum(image, 0.0))
-            continue
-        mean = np.maximum(image + level, 0.0) if kind == "all" else np.full(image.shape, level)
-        draw = _poisson_of_large_mean(rng, mean) if level >= _LARGE else rng.poisson(mean)
-        if kind == "all":
-            np.subtract(draw, level, out=image)
+            image[:] = np.random.Generator(bits).poisson(np.maximum(image, 0.0))
+        elif level >= _LARGE:
+            words = bits.random_raw(-(-image.size // 2)).view(np.uint32)[: image.size]
+            _add_poisson(image, level, kind == "all", words.reshape(image.shape), *_quantiles())
+        elif kind == "all":
+            mean = np.maximum(image + level, 0.0)
+            np.subtract(np.random.Generator(bits).poisson(mean), level, out=image)
         else:
-            image += draw - level
+            image += np.random.Generator(bits).poisson(level, image.shape) - level
 
 
-def _poisson_of_large_mean(rng: np.random.Generator, mean: np.ndarray) -> np.ndarray:
-    """Returns Poisson variates, several times as fast as NumPy's rejection.
+@functools.cache
+def _quantiles() -> tuple[np.ndarray, np.int32]:
+    """Returns quantiles of the normal distribution at p / 2 for p from 2^-32 to 1.
+
+    The values of p are all numbers with so many leading bits of a float32's mantissa, so that the
+    place of a p in the table is the leading bits of its representation; linear interpolation is off
+    by less than 1e-6.
+
+    Returns:
+        The table, float32, and the leading bits of its first p.
+    """
+    first = (127 - 32) << _MANTISSA
+    leading = np.arange(first, (127 << _MANTISSA) + 2, dtype=np.uint32)
+    p = (leading << (23 - _MANTISSA)).view(np.float32).astype(np.float64)
+    return scipy.special.ndtri(p / 2).astype(np.float32), np.int32(first)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def _add_poisson(image, level, signal, words, quantiles, first):
+    """Adds to an image ``[N, N]`` the noise of Poisson variates of a large mean.
 
     A normal variate goes through the expansion of the inverse of the distribution function of Giles
     2016, ACM Trans. Math. Softw. 42, 7 (Algorithm 955), his Q_N2. From a mean of 1000 on it is off
     by less than 0.001 before it is rounded down.
+
+    Args:
+        image: Electrons per pixel; where ``signal`` is true they are part of the Poisson mean.
+        level: The sky, electrons.
+        signal: Whether to draw signal and sky, or the sky only.
+        words: 32 random bits a pixel: a sign and a probability.
+        quantiles: See `_quantiles`.
+        first: See `_quantiles`.
     """
-    draw = rng.standard_normal(mean.shape)
-    _invert(draw, mean)
-    return draw
-
-
-@numba.njit(nogil=True, cache=True)
-def _invert(draw, mean):
-    """Replaces normal variates by Poisson variates, ``[N, N]``."""
-    for row in range(draw.shape[0]):
-        for column in range(draw.shape[1]):
-            z, root = draw[row, column], np.sqrt(mean[row, column])
-            shift = mean[row, column] + z * z / 6.0 + 1.0 / 3.0
-            draw[row, column] = np.floor(shift + z * (root - (2.0 + z * z) / (72.0 * root)))
+    columns = image.shape[1]
+    normal = np.empty(columns, np.float32)
+    for row in range(image.shape[0]):  # in separate loops, so that the compiler vectorises them
+        for column in range(columns):
+            word = words[row, column]
+            normal[column] = (np.float32(word >> np.uint32(1)) + np.float32(0.5)) * _STEP
+        represented = normal.view(np.int32)
+        for column in range(columns):
+            bits = represented[column]
+            at = (bits >> np.int32(23 - _MANTISSA)) - first
+            rest = np.float32(bits & _REST) * np.float32(1 / (_REST + 1))
+            z = quantiles[at] + rest * (quantiles[at + 1] - quantiles[at])
+            normal[column] = z if words[row, column] & np.uint32(1) == 0 else -z
+        for column in range(columns):
+            z = np.float64(normal[column])
+            value = image[row, column] if signal else 0.0
+            mean = max(value + level, 1.0)
+            root = np.sqrt(mean)
+            shift = mean + z * z / 6.0 + 1.0 / 3.0
+            draw = np.floor(shift + z * (root - (2.0 + z * z) / (72.0 * root)))
+            image[row, column] = draw - level + (image[row, column] - value)

@@ -119,18 +119,21 @@ def apply_interpolant(full, slope, table, extent, spectrum):
     half = extent.shape[0] // 2
     last = np.float32(table.shape[0] - 2)
     ax, ay = np.float32(slope[0] * INTERPOLANT_STEPS), np.float32(slope[1] * INTERPOLANT_STEPS)
+    factor = np.empty(half + 1, np.float32)
     for n in range(extent.shape[0]):
         ky = n - half
         bx = np.float32(slope[2] * INTERPOLANT_STEPS * ky)
         by = np.float32(slope[3] * INTERPOLANT_STEPS * ky)
         row = ky % full.shape[0]
-        for kx in range(extent[n] + 1):
+        for kx in range(extent[n] + 1):  # on its own, so that the compiler vectorises it
             u = min(abs(ax * np.float32(kx) + bx), last)
             v = min(abs(ay * np.float32(kx) + by), last)
-            iu, iv = int(u), int(v)
-            fu = table[iu] + (u - iu) * (table[iu + 1] - table[iu])
-            fv = table[iv] + (v - iv) * (table[iv + 1] - table[iv])
-            spectrum[n, kx] = full[row, kx] * (fu * fv)
+            iu, iv = np.int32(u), np.int32(v)
+            fu = table[iu] + (u - np.float32(iu)) * (table[iu + 1] - table[iu])
+            fv = table[iv] + (v - np.float32(iv)) * (table[iv + 1] - table[iv])
+            factor[kx] = fu * fv
+        for kx in range(extent[n] + 1):
+            spectrum[n, kx] = full[row, kx] * factor[kx]
 
 
 @_compiled
