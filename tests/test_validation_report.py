@@ -142,6 +142,8 @@ def test_copies_of_training_stamps_are_found_and_new_galaxies_are_not():
     copied = nearest_neighbours(copies, hlr, training)
     assert np.mean(copied.nearest == np.arange(40)) > 0.95
     assert np.median(copied.drawn) < 0.5 * np.median(copied.training)
+    first, second = copied.closest[0].reshape(2, -1)
+    assert first @ second == pytest.approx(1 - copied.drawn.min(), rel=1e-5)
     fresh = nearest_neighbours(new, hlr, training)
     assert np.median(fresh.drawn) > 0.8 * np.median(fresh.training)
 

@@ -118,19 +118,30 @@ def _band(axis, table: Table, colour: str, label: str | None) -> None:
 
 
 def neighbours(found: Neighbours) -> bytes:
-    """Draws how near the nearest training stamps of drawn and of real galaxies are."""
-    figure, axes = _figure(1, 1, 4.5, 3)
+    """Draws how near the nearest training stamps are, and the structure of the closest pairs."""
+    from matplotlib.figure import Figure
+
+    pairs = len(found.closest)
+    figure = Figure(figsize=(4.5 + 1.05 * pairs, 2.9), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(4.5, 1.05 * pairs))
+    axis = left.subplots()
     bins = np.linspace(0, 1, 41)
     for values, colour, label in (
         (found.training, "black", "training stamps, to the others"),
         (found.drawn, COLOURS["model"], "drawn galaxies, to training stamps"),
     ):
-        axes[0, 0].hist(
-            values, bins, density=True, histtype="step", color=colour, lw=2, label=label
-        )
-    axes[0, 0].set(xlabel="distance to the nearest, 1 − correlation", ylabel="density")
-    axes[0, 0].set_ylim(0, 1.35 * axes[0, 0].get_ylim()[1])
-    axes[0, 0].legend(fontsize=8, frameon=False, loc="upper left")
+        axis.hist(values, bins, density=True, histtype="step", color=colour, lw=2, label=label)
+    axis.set(xlabel="distance to the nearest, 1 − correlation", ylabel="density")
+    axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    axes = right.subplots(2, pairs, squeeze=False)
+    for column, pair, distance in zip(axes.T, found.closest, np.sort(found.drawn), strict=False):
+        for axis, image in zip(column, pair, strict=True):
+            axis.imshow(image, origin="lower", cmap="gray_r", vmin=-0.12, vmax=0.12)
+            axis.set(xticks=[], yticks=[])
+        column[0].set_title(f"{distance:.2f}", fontsize=8)
+    axes[0, 0].set_ylabel("drawn", fontsize=8)
+    axes[1, 0].set_ylabel("nearest stamp", fontsize=8)
     return _png(figure)
 
 

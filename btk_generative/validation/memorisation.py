@@ -19,6 +19,9 @@ from btk_generative.randomness import stream
 FRAME = 24
 """Pixels on a side of the maps that are compared; they reach to 2.5 half-light radii."""
 
+PAIRS = 8
+"""How many of the closest pairs are kept to be looked at."""
+
 _REACH = 2.5
 _TRAINING_HLR = 5.66
 _DEGREE = 8
@@ -36,6 +39,10 @@ class Neighbours:
 
     training: np.ndarray
     """From training stamps to the nearest other one, shape ``[m]``: what new galaxies give."""
+
+    closest: np.ndarray
+    """Maps of the drawn galaxies that are nearest to a training stamp, and of that stamp reflected
+    to match, shape ``[pairs, 2, FRAME, FRAME]``."""
 
 
 def read_training_stamps(path: Path) -> np.ndarray:
@@ -85,11 +92,15 @@ def nearest_neighbours(
         sigma = noise[rng.integers(len(noise))] * stretched.max()
         noisy = stretched + sigma * rng.standard_normal(stretched.shape)
         drawn.append(structure(noisy, _TRAINING_HLR))
-    similar = _similarity(np.stack(drawn), maps)
+    drawn = np.stack(drawn)
+    similar = _similarity(drawn, maps)
+    nearest = similar.argmax(1)
+    first = np.argsort(-similar.max(1), kind="stable")[:PAIRS]
+    closest = [(_square(drawn[k]), _matched(maps[nearest[k]], drawn[k])) for k in first]
     picked = rng.choice(len(maps), min(len(drawn), len(maps)), replace=False)
     others = _similarity(maps[picked], maps)
     others[np.arange(len(picked)), picked] = -1
-    return Neighbours(1 - similar.max(1), similar.argmax(1), 1 - others.max(1))
+    return Neighbours(1 - similar.max(1), nearest, 1 - others.max(1), np.array(closest))
 
 
 def structure(image: np.ndarray, hlr: float) -> np.ndarray:
@@ -121,11 +132,24 @@ def structure(image: np.ndarray, hlr: float) -> np.ndarray:
     return (residual / length if length > 0 else residual).astype(np.float32)
 
 
+def _square(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(*maps.shape[:-1], FRAME, FRAME)
+
+
+def _reflections(maps: np.ndarray) -> list[np.ndarray]:
+    """Returns the four reflections of flat maps, shape ``[..., FRAME, FRAME]`` each."""
+    square = _square(maps)
+    return [square, square[..., ::-1, :], square[..., ::-1], square[..., ::-1, ::-1]]
+
+
 def _similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Returns the largest correlation over the reflections of each pair, ``[n, m]``."""
-    square = maps.reshape(-1, FRAME, FRAME)
-    flips = (square, square[:, ::-1], square[:, :, ::-1], square[:, ::-1, ::-1])
-    return np.max([flip.reshape(len(maps), -1) @ others.T for flip in flips], axis=0)
+    return np.max([flip.reshape(len(maps), -1) @ others.T for flip in _reflections(maps)], axis=0)
+
+
+def _matched(values: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Returns the reflection of one map that is most like another."""
+    return max(_reflections(values), key=lambda flip: float(flip.ravel() @ other))
 
 
 def _resample(image: np.ndarray, step: float, size: int) -> np.ndarray:

@@ -221,7 +221,8 @@ def memorisation(arms: Arms, rows: np.ndarray, path: Path) -> Section:
         f"{len(found.drawn)} drawn galaxies to the nearest training stamp, and from training "
         "stamps to the nearest other, which is what a galaxy that was never seen gives. Of the "
         f"drawn galaxies {100 * numbers['nearer_than_1_percent']:.1f} % are nearer than 99 % of "
-        "the training stamps are; a model that copies would have many more than 1 %.",
+        "the training stamps are; a model that copies would have many more than 1 %. On the right, "
+        "the structure of the drawn galaxies that are closest to a stamp, above that stamp's.",
         figure=figures.neighbours(found),
         numbers=numbers,
     )
