@@ -98,6 +98,12 @@ def test_an_empty_stamp_gives_nan_and_no_error():
     assert np.isnan(found.gini)
 
 
+def test_a_mask_without_light_gives_nan_and_no_error():
+    dark = noisy(gaussian(31, 31, 4, 1.0)) - 10
+    assert morphology.galaxy_mask(dark).any()
+    assert np.isnan(morphology.nonparametric(dark)).all()
+
+
 def test_statistics_do_not_depend_on_the_unit_of_flux():
     image = noisy(gaussian(31, 31, 4, 1.0) + gaussian(40, 33, 2, 0.5))
     one, ten = morphology.nonparametric(image), morphology.nonparametric(8 * image)

@@ -99,12 +99,12 @@ def nonparametric(crop: np.ndarray) -> tuple[float, float, float, float, float]:
         crop: Image of 64 x 64 pixels, float64.
 
     Returns:
-        Five numbers, all NaN where no mask is found.
+        Five numbers, all NaN where no mask is found or no light in it.
     """
     mask = galaxy_mask(crop)
-    if mask is None or not mask.any():
+    flux = np.where(False if mask is None else mask, np.maximum(crop, 0), 0)
+    if not flux.any():
         return (np.nan,) * 5
-    flux = np.where(mask, np.maximum(crop, 0), 0)
     return (
         _log10(multimode(flux)),
         *_intensity_and_deviation(flux),
