@@ -61,8 +61,8 @@ def distances(table: Table, distributions: list[Distribution], arms: dict[str, T
         "Wasserstein-1 distance of each statistic's distribution to the published one of real "
         "COSMOS galaxies, over its standard deviation, with the bootstrap's standard error. The "
         "first two lines are about the published parametric sample instead: how far this run's "
-        "parametric arm lies from it, and how far any sample lies from it because its galaxies "
-        "share eleven fields of noise. "
+        "parametric arm lies from it, and how far (rms) a correct one is expected to lie, because "
+        "the published galaxies share eleven fields of noise. "
         "Kolmogorov–Smirnov and total variation distances, and those to the other published "
         "samples, are in distances.csv.",
         Table(rows=lines, names=["sample", *STATISTICS]),
