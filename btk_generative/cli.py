@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from btk_generative import cli_models
-from btk_generative.compare.cli import compare
+from btk_generative.compare.commands import compare
 from btk_generative.errors import GenerativeError
 from btk_generative.generate.commands import dataset, generate
 from btk_generative.validation.cli import validate

@@ -17,9 +17,9 @@ from btk_generative.catalogs import mock_catsim
 from btk_generative.cli import app
 from btk_generative.config import SamplingConfig, load_config
 from btk_generative.draw import GenerativeGenerator
+from btk_generative.draw.sampling import IndexedSampling
 from btk_generative.errors import ConfigError, OutputError
 from btk_generative.generate import GenerateConfig, generate, open_dataset, verify
-from btk_generative.generate.sampling import IndexedSampling
 from btk_generative.generate.store import Store
 
 LSST_YAML = Path(__file__).resolve().parents[1] / "configs" / "generate_lsst.yaml"

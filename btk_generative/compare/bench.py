@@ -13,7 +13,7 @@ from btk_generative.compare.config import CompareConfig, DeblenderConfig, deblen
 from btk_generative.compare.metrics import measure, reference_band, truth_rows
 from btk_generative.compare.twin import fitted_twin
 from btk_generative.draw import GenerativeGenerator, ParametricGenerator, SurveyBatch
-from btk_generative.generate.sampling import IndexedSampling
+from btk_generative.draw.sampling import IndexedSampling
 
 CONTEXT = ("mag", "snr", "blendedness", "separation", "hlr")
 """What the curves are drawn against; the same for all arms, from the first."""

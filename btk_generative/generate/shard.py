@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from astropy.table import Table, vstack
 
 from btk_generative.draw import GenerativeGenerator, SurveyBatches
+from btk_generative.draw.sampling import IndexedSampling
 from btk_generative.generate import layout, shardfile
 from btk_generative.generate.config import GenerateConfig
-from btk_generative.generate.sampling import IndexedSampling
 from btk_generative.generate.store import Store
 
 
