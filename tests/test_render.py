@@ -6,7 +6,7 @@ import pytest
 from btk.survey import get_surveys
 
 from btk_generative.models import LightProfiles
-from btk_generative.render import SurveyRenderer
+from btk_generative.render import SurveyRenderer, wings
 from btk_generative.render.transfer import BandTransfer
 
 # A PSF's stepk is cached, so a reference is built afresh. The folding threshold of the space
@@ -118,6 +118,9 @@ LOPSIDED = lopsided()
         ("across the edge", 40, 3.9, -3.7, 0.0, 0.2, 64, 0.06),
         ("beyond the edge", 40, -5.2, 1.0, 0.0, 0.2, 64, 0.06),
         ("frame larger than the stamp", 31, 0.4, 0.3, 0.1, 0.1, 48, 0.5),
+        ("wings apart", 128, 3.1, -2.3, 0.1, -0.2, 32, 0.05),
+        ("wings apart, across the edge", 128, 12.6, -11.9, 0.0, 0.2, 64, 0.03),
+        ("wings apart, odd profile", 127, 1.0, 0.4, 0.2, 0.2, 33, 0.04),
     ],
 )
 def test_agrees_with_galsim_in_the_corners_of_its_domain(case, stamp, x, y, g1, g2, size, scale):
@@ -168,6 +171,21 @@ def test_wings_of_the_psf_do_not_fold_back(stamp, wings):
     reference = fresh.drawImage(nx=stamp, ny=stamp, scale=0.2, dtype=float).array.sum()
     assert 1 - reference == pytest.approx(wings, rel=0.05)
     assert image.sum() == pytest.approx(reference, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "psf, smooth",
+    [
+        (get_surveys("HSC").get_filter("r").psf, True),
+        (galsim.Airy(lam_over_diam=0.2, obscuration=0.3), False),
+    ],
+)
+def test_only_smooth_wings_are_drawn_apart(psf, smooth):
+    core, rest = wings.part(BandTransfer(psf, 0.17, 120).on_box(128), 128)
+    assert (core + rest).sum() == pytest.approx(1, abs=0.02)
+    edge = wings.REACH * len(core) // 128
+    assert core[0, edge] < 1e-4 * rest[0, edge]
+    assert wings.are_smooth(core, rest, 128) == smooth
 
 
 def galaxies(n):

@@ -54,14 +54,14 @@ class GraphRenderer(SurveyRenderer):
         self._graphs = {}
 
     def _draw(self, placed: list[Placed], flux, point, out, rows) -> None:
-        order = sorted(range(len(placed)), key=lambda i: placed[i].box.size)
-        for size, group in itertools.groupby(order, key=lambda i: placed[i].box.size):
+        order = sorted(range(len(placed)), key=lambda i: placed[i].size)
+        for size, group in itertools.groupby(order, key=lambda i: placed[i].size):
             group = list(group)
             for start in range(0, len(group), CHUNK):
                 part = group[start : start + CHUNK]
                 filled = part + part[:1] * (CHUNK - len(part))
                 galaxies = [placed[i] for i in filled]
-                images = self._graph(size, galaxies[0].box)(
+                images = self._graph(size)(
                     np.stack([g.image for g in galaxies]),
                     np.array([g.centre for g in galaxies]),
                     np.array([g.slope for g in galaxies]),
@@ -71,7 +71,8 @@ class GraphRenderer(SurveyRenderer):
                 for i, image in zip(part, images.numpy(), strict=False):
                     out[rows[i]] = image
 
-    def _graph(self, size: int, box: Box):
+    def _graph(self, size: int):
+        box = self._box("whole", size)
         with self._lock:
             if size not in self._graphs:
                 import tensorflow as tf

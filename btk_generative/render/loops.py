@@ -180,6 +180,55 @@ def fold(spectrum, transfer, extent, flux, point, phase_y, phase_x, folded):
 
 
 @_compiled
+def add_parts(core, first, wings, weights, out):
+    """Adds what a galaxy is with the PSF's core to what it is with its wings.
+
+    Args:
+        core: Images on a box around the galaxy, ``[bands, size, size]``.
+        first: Column and row of the stamp at which that box begins.
+        wings: Every ``STEP``-th row of periodic images from the stamp's first pixel on,
+            ``[bands, rows, at least N]``.
+        weights: Of the six rows around a pixel's, ``[STEP, 6]``.
+        out: Output ``[bands, N, N]``.
+    """
+    steps = weights.shape[0]
+    size, rows, stamp = core.shape[1], wings.shape[1], out.shape[1]
+    left, right = max(first[0], 0), min(first[0] + size, stamp)
+    line = np.empty(stamp, np.float32)
+    for band in range(out.shape[0]):
+        for y in range(stamp):
+            u, v, w, p, q, r = weights[y % steps]
+            row = y // steps + rows
+            a, b, c = (
+                wings[band, (row - 2) % rows],
+                wings[band, (row - 1) % rows],
+                wings[band, row % rows],
+            )
+            d, e = wings[band, (row + 1) % rows], wings[band, (row + 2) % rows]
+            f = wings[band, (row + 3) % rows]
+            for x in range(stamp):
+                line[x] = u * a[x] + v * b[x] + w * c[x] + p * d[x] + q * e[x] + r * f[x]
+            if 0 <= y - first[1] < size:
+                light = core[band, y - first[1]]
+                for x in range(left, right):
+                    line[x] += light[x - first[0]]
+            for x in range(stamp):
+                out[band, y, x] = line[x]
+
+
+@_compiled
+def halve(image):
+    """Returns a profile ``[S, S]``, S even, with the sums of two by two pixels."""
+    half = image.shape[0] // 2
+    sums = np.empty((half, half), np.float32)
+    for j in range(half):
+        for i in range(half):
+            upper = image[2 * j, 2 * i] + image[2 * j, 2 * i + 1]
+            sums[j, i] = upper + (image[2 * j + 1, 2 * i] + image[2 * j + 1, 2 * i + 1])
+    return sums
+
+
+@_compiled
 def place(image, scale, angle, g1, g2):
     """Returns how a profile lies in the sky.
 

@@ -11,7 +11,7 @@ import scipy.fft
 
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
-from btk_generative.render import loops
+from btk_generative.render import loops, wings
 from btk_generative.render.transfer import BandTransfer, fast_size
 
 _OVERSAMPLING = 2.0
@@ -24,6 +24,8 @@ class Box:
 
     size: int
     """L, pixels on a side."""
+    limit: tuple[float, float]
+    """Least and greatest x and y of the light that is drawn, from the box's first pixel."""
     grid: int
     """Points on a side of the grid on which profiles are spread."""
     transfer: np.ndarray
@@ -32,6 +34,8 @@ class Box:
     """Greatest kx of each ky, the bands' and then that of all, ``[bands + 1, 2 K + 1]``."""
     kernel: np.ndarray
     """Transform of the spreading kernel along an axis, ``[2 K + 1]``."""
+    coarse: bool
+    """Whether only low frequencies matter, so that a profile may be taken with half its pixels."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,10 @@ class Placed:
     """Derivatives of the position from ``loops.place``."""
     height: float
     """Half the extent of its frame along y."""
-    box: Box
-    """The periodic box on which it is drawn."""
+    size: int
+    """Pixels on a side of the periodic box on which it is drawn."""
+    core_size: int
+    """The same for the PSF's core alone; 0 if the PSF is not to be parted."""
 
 
 class SurveyRenderer:
@@ -96,8 +102,11 @@ class SurveyRenderer:
         frequency = np.arange(_HIGHEST * loops.INTERPOLANT_STEPS + 2) / loops.INTERPOLANT_STEPS
         self._interpolant = galsim.Quintic().kval(2 * np.pi * frequency).astype(np.float32)
         self._interpolant[-2:] = 0
-        self._boxes: dict[int, Box] = {}
+        self._boxes: dict[tuple[str, int], Box] = {}
         self._lock = threading.Lock()
+        self._multiple = math.lcm(2 * self._bands[0].sampling, 2 * wings.STEP)
+        self._row_weights = wings.row_weights()
+        self._cores = self._part()
 
     def draw(
         self,
@@ -158,69 +167,98 @@ class SurveyRenderer:
         placed = []
         for image, (x_i, y_i, *lie) in zip(profiles.images, geometry, strict=True):
             slope, *extent = loops.place(image, *lie)
-            box = self._box(self._box_size((abs(x_i), abs(y_i)), *extent))
+            sizes = self._box_sizes((abs(x_i), abs(y_i)), *extent)
             centre = x_i + (size - 1) / 2, y_i + (size - 1) / 2
-            placed.append(Placed(image, centre, slope, extent[1], box))
+            placed.append(Placed(image, centre, slope, extent[1], *sizes))
         self._draw(placed, flux, point, out, rows)
         return out
 
     def _draw(self, placed: list["Placed"], flux, point, out, rows) -> None:
         """Draws galaxies into ``out[rows]``."""
         for galaxy, f, p, row in zip(placed, flux, point, rows, strict=True):
-            spectrum = self._spectrum(*vars(galaxy).values())
-            self._draw_bands(spectrum, galaxy.centre, f, p, galaxy.box, out[row])
+            f, p = f.astype(np.float32), p.astype(np.float32)
+            if galaxy.core_size:
+                self._draw_parted(galaxy, f, p, out[row])
+            else:
+                box = self._box("whole", galaxy.size)
+                spectrum = self._spectrum(galaxy, galaxy.centre, box)
+                folded = self._fold(spectrum, galaxy.centre, f, p, box, box.size)
+                out[row] = _images(folded, box.size, self.stamp_size)[:, :, : self.stamp_size]
 
-    def _spectrum(self, image, centre, slope, height, box: Box) -> np.ndarray:
+    def _draw_parted(self, galaxy: Placed, flux, point, out: np.ndarray) -> None:
+        """Draws a galaxy with the cores of the PSFs and with their wings, and adds the two."""
+        size = galaxy.core_size
+        first = tuple(math.floor(value) - size // 2 for value in galaxy.centre)
+        centre = galaxy.centre[0] - first[0], galaxy.centre[1] - first[1]
+        box = self._box("core", size)
+        spectrum = self._spectrum(galaxy, centre, box)
+        core = _images(self._fold(spectrum, centre, flux, point, box, size), size, size)
+        box = self._box("wings", galaxy.size)
+        spectrum = self._spectrum(galaxy, galaxy.centre, box)
+        rows = box.size // wings.STEP
+        folded = self._fold(spectrum, galaxy.centre, flux, point, box, rows)
+        loops.add_parts(core, first, _images(folded, box.size, rows), self._row_weights, out)
+
+    def _spectrum(self, galaxy: Placed, centre, box: Box) -> np.ndarray:
         """Returns the transform of a profile at its place, times that of the spreading kernel.
 
         Args:
-            image: The profile, ``[S, S]``.
-            centre: Position of its centre, survey pixels from the stamp's first pixel.
-            slope: Derivatives of the position from ``loops.place``.
-            height: Half the extent of its frame along y, survey pixels.
+            galaxy: The profile.
+            centre: Position of its centre, survey pixels from the box's first pixel.
             box: The periodic box.
         """
         step = box.grid / box.size
-        reach = box.size - self.stamp_size / 2
-        limit = (self.stamp_size / 2 - reach) * step, (self.stamp_size / 2 + reach) * step
+        limit = box.limit[0] * step, box.limit[1] * step
+        height = galaxy.height * step
         centre = centre[0] * step, centre[1] * step
-        row0 = math.floor(max(centre[1] - height * step, limit[0])) - loops.WIDTH // 2
-        last = math.floor(min(centre[1] + height * step, limit[1])) + loops.WIDTH // 2 + 1
+        row0 = math.floor(max(centre[1] - height, limit[0])) - loops.WIDTH // 2
+        last = math.floor(min(centre[1] + height, limit[1])) + loops.WIDTH // 2 + 1
         grid = np.empty((max(last + 1 - row0, 1), box.grid + loops.WIDTH), np.float32)
-        steps = tuple(value * step for value in slope)
+        image = galaxy.image
+        if box.coarse and len(image) % 2 == 0:
+            image, step = loops.halve(image), 2 * step
+        steps = tuple(value * step for value in galaxy.slope)
         loops.spread(image, centre, steps, limit, self._table, row0, box.grid, grid)
         full = np.empty((box.grid, len(box.kernel) // 2 + 1), np.complex64)
         loops.place_rows(scipy.fft.rfft(grid[:, : box.grid], axis=1), row0, full)
         full = scipy.fft.fft(full, axis=0, overwrite_x=True)
         spectrum = np.empty((len(box.kernel), full.shape[1]), np.complex64)
-        turns = tuple(value / box.size for value in slope)
+        turns = tuple(value / box.size for value in galaxy.slope)
         loops.apply_interpolant(full, turns, self._interpolant, box.extent[-1], spectrum)
         return spectrum
 
-    def _draw_bands(self, spectrum, centre, flux, point, box: Box, out: np.ndarray) -> None:
-        """Draws one galaxy, and a point source at its centre, in every band."""
-        size, half = self.stamp_size, len(box.kernel) // 2
+    def _fold(self, spectrum, centre, flux, point, box: Box, samples: int) -> np.ndarray:
+        """Returns the spectra of images, ``[bands, samples, samples / 2 + 1]``.
+
+        Args:
+            spectrum: Of the galaxy, from ``_spectrum``.
+            centre: Position of the galaxy, survey pixels from the box's first pixel.
+            flux: Of the galaxy in each band.
+            point: Of a point source at its centre in each band.
+            box: The periodic box.
+            samples: Samples of the images on a side.
+        """
+        half = len(box.kernel) // 2
         phase_x = phase_y = np.empty(0, np.complex64)
         if point.any():
             turns = np.arange(-half, half + 1) / box.size
             phase_x = (box.kernel * np.exp(-2j * np.pi * centre[0] * turns))[half:]
             phase_y = box.kernel * np.exp(-2j * np.pi * centre[1] * turns)
-        folded = np.empty((len(flux), box.size, box.size // 2 + 1), np.complex64)
+        folded = np.empty((len(flux), samples, samples // 2 + 1), np.complex64)
         loops.fold(
             spectrum,
             box.transfer,
             box.extent,
-            flux.astype(np.float32),
-            point.astype(np.float32),
+            flux,
+            point,
             phase_y.astype(np.complex64),
             phase_x.astype(np.complex64),
             folded,
         )
-        columns = scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, :size]
-        out[:] = scipy.fft.irfft(columns, n=box.size, axis=2)[:, :, :size]
+        return folded
 
-    def _box_size(self, distance, width: float, height: float, bulk: float) -> int:
-        """Returns the size of the periodic box on which a galaxy is drawn right.
+    def _box_sizes(self, distance, width: float, height: float, bulk: float) -> tuple[int, int]:
+        """Returns the sizes of the periodic boxes on which a galaxy is drawn right.
 
         The bulk of its light (its root-mean-square extent) and a pixel of the stamp must be less
         than half a box apart, and no light may come near the stamp from the other side. The sizes
@@ -232,39 +270,76 @@ class SurveyRenderer:
             width: Half the extent of the frame along x.
             height: Half the extent of the frame along y.
             bulk: Root-mean-square extent of the light.
+
+        Returns:
+            The size for the PSF, and that for its core; the latter is 0 where nothing is gained by
+            parting it.
         """
-        stamp = self.stamp_size
+        stamp, greatest = self.stamp_size, 4 * max(self.stamp_size, 64)
         outskirts = max(distance[0] + width, distance[1] + height)
         least = max(stamp + 2 * (max(distance) + bulk), 0.625 * stamp + 16 + outskirts)
+        core = fast_size(2 * wings.REACH + 2 * max(width, height))
+        if self._cores and least < greatest and core < 0.75 * least:
+            return fast_size(least, self._multiple), core
         multiple = 2 * self._bands[0].sampling
         size = fast_size(stamp + 8, multiple)
-        while size < min(least, 4 * max(stamp, 64)):
+        while size < min(least, greatest):
             size = fast_size(size * 1.06, multiple)
-        return size
+        return size, 0
 
-    def _box(self, size: int) -> Box:
+    def _box(self, kind: str, size: int) -> Box:
+        """Returns the box for the "whole" PSFs, for their "core" or for their "wings"."""
         with self._lock:
-            if size not in self._boxes:
-                self._boxes[size] = self._make_box(size)
-            return self._boxes[size]
+            if (kind, size) not in self._boxes:
+                self._boxes[kind, size] = self._make_box(kind, size)
+            return self._boxes[kind, size]
 
-    def _make_box(self, size: int) -> Box:
-        frequency = [band.max_frequency for band in self._bands]
-        half = int(np.ceil(max(frequency) * size))
-        grid = fast_size(_OVERSAMPLING * (2 * half + 1))
-        kernel = self._kernel(np.arange(-half, half + 1) / grid)
-        transfer = np.zeros((len(self._bands), 2 * half + 1, half + 1), np.complex64)
+    def _make_box(self, kind: str, size: int) -> Box:
+        limit = (0.0, float(size)) if kind == "core" else (self.stamp_size - size, float(size))
+        if kind == "core":
+            cuts = [
+                wings.core_transfer(core, finer, size, band.max_frequency)
+                for band, (core, finer) in zip(self._bands, self._cores, strict=True)
+            ]
+        else:
+            cuts = [band.on_box(size) for band in self._bands]
+        reach = [band.max_frequency * size for band in self._bands]
+        if kind == "wings":
+            cuts = [
+                wings.wings_transfer(wings.part(cut, size)[1], size) / wings.STEP for cut in cuts
+            ]
+            reach = [2.0 * size] * len(cuts)
+        half = max(cut.shape[1] for cut in cuts) - 1
         ky = np.arange(-half, half + 1)
-        extent = np.full((len(self._bands) + 1, len(ky)), -1, np.int32)
-        for i, band in enumerate(self._bands):
-            cut = band.on_box(size)
+        grid = fast_size(_OVERSAMPLING * (2 * half + 1))
+        kernel = self._kernel(ky / grid)
+        transfer = np.zeros((len(cuts), 2 * half + 1, half + 1), np.complex64)
+        extent = np.full((len(cuts) + 1, len(ky)), -1, np.int32)
+        for i, (cut, last) in enumerate(zip(cuts, reach, strict=True)):
             k = cut.shape[1] - 1
             transfer[i, half - k : half + k + 1, : k + 1] = cut
-            reach = (band.max_frequency * size) ** 2 - ky**2
-            extent[i][reach >= 0] = np.floor(np.sqrt(reach[reach >= 0]))
+            inside = (last**2 >= ky**2) & (np.abs(ky) <= k)
+            extent[i][inside] = np.minimum(np.floor(np.sqrt(last**2 - ky[inside] ** 2)), k)
         extent[-1] = extent.max(0)
         transfer /= kernel[:, None] * kernel[half:]
-        return Box(size, grid, transfer, extent, kernel)
+        return Box(size, limit, grid, transfer, extent, kernel, coarse=kind == "wings")
+
+    def _part(self) -> list[tuple[np.ndarray, int]]:
+        """Returns the cores of the PSFs and their samples per pixel; none with uneven wings."""
+        size = fast_size(max(self.stamp_size + 8, 2 * wings.REACH), self._multiple)
+        cores = []
+        for band in self._bands:
+            core, rest = wings.part(band.on_box(size), size)
+            if not wings.are_smooth(core, rest, size):
+                return []
+            cores.append((core, len(core) // size))
+        return cores
+
+
+def _images(folded: np.ndarray, size: int, rows: int) -> np.ndarray:
+    """Transforms spectra back: ``rows`` rows of images of ``size`` pixels."""
+    columns = scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, :rows]
+    return scipy.fft.irfft(columns, n=size, axis=2)
 
 
 def _array(name: str, values, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,104 @@
+"""A PSF parted into its core and its wings, which are drawn apart.
+
+The core is compact: a galaxy is convolved with it on a box not much larger than the galaxy. The
+wings fill the stamp, but they are smooth: they are drawn on every fourth row only, and the rows
+between are interpolated.
+"""
+
+import math
+
+import numpy as np
+import scipy.fft
+import scipy.special
+
+STEP = 4
+"""Pixels between two rows, and between two samples of the wings' transfer function."""
+
+REACH = 32
+"""Pixels from the centre at which the core ends."""
+
+_INNER = 8  # pixels from the centre at which the wings begin
+_STEEPNESS = 2.75  # of the step between, in standard deviations on either side of its middle
+_TAPS = 6
+_TOLERANCE = 2e-6  # share of the peak by which the interpolated wings may be off
+
+
+def row_weights() -> np.ndarray:
+    """Returns the weights of the rows around a pixel's, float32, shape ``[STEP, taps]``.
+
+    They are those of Lagrange's interpolation; tap t is row ``y // STEP + t - taps / 2 + 1``.
+    """
+    nodes = np.arange(_TAPS) - _TAPS // 2 + 1.0
+    weights = np.ones((STEP, _TAPS))
+    for phase in range(STEP):
+        for tap in range(_TAPS):
+            others = np.delete(nodes, tap)
+            weights[phase, tap] = np.prod((phase / STEP - others) / (nodes[tap] - others))
+    return weights.astype(np.float32)
+
+
+def part(transfer: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Parts a transfer function, in real space.
+
+    Args:
+        transfer: Of a periodic box, ``[2 K + 1, K + 1]``, as from `BandTransfer.on_box`.
+        size: Number of pixels on a side of the box, at least ``2 * REACH``.
+
+    Returns:
+        Core and wings on a grid of pixels divided so finely that no frequency is lost, with the
+        centre at sample 0; their sums are their fluxes.
+    """
+    half = transfer.shape[1] - 1
+    grid = math.ceil((2 * half + 2) / size) * size
+    full = np.zeros((grid, grid // 2 + 1), complex)
+    full[np.arange(-half, half + 1), : half + 1] = transfer
+    light = scipy.fft.irfft2(full, s=(grid, grid))
+    offset = np.minimum(np.arange(grid), grid - np.arange(grid)) * size / grid
+    distance = np.hypot(offset[:, None], offset)
+    middle, width = (_INNER + REACH) / 2, (REACH - _INNER) / 2
+    share = scipy.special.erfc((distance - middle) / width * _STEEPNESS) / 2
+    return light * share, light * (1 - share)
+
+
+def core_transfer(core: np.ndarray, finer: int, size: int, max_frequency: float) -> np.ndarray:
+    """Returns the transfer function of a core on another box, ``[2 K + 1, K + 1]``.
+
+    Args:
+        core: From `part`.
+        finer: Its samples per pixel.
+        size: Number of pixels on a side of the box, even, at least ``2 * REACH``.
+        max_frequency: Highest frequency that matters, cycles per pixel.
+    """
+    k = math.ceil(max_frequency * size)
+    near = np.arange(-size * finer // 2, size * finer // 2)
+    full = scipy.fft.rfft2(np.fft.ifftshift(core[near][:, near]))
+    rows, columns = np.arange(-k, k + 1), np.arange(k + 1)
+    transfer = full[rows][:, : k + 1].copy()
+    transfer[np.hypot(rows[:, None], columns) > max_frequency * size] = 0
+    return transfer
+
+
+def wings_transfer(wings: np.ndarray, size: int) -> np.ndarray:
+    """Returns the transfer function of wings, up to the Nyquist frequency of their samples.
+
+    Args:
+        wings: From `part`.
+        size: Number of pixels on a side of their box, a multiple of ``2 * STEP``.
+    """
+    k = size // STEP // 2 - 1
+    return scipy.fft.rfft2(wings)[np.arange(-k, k + 1)][:, : k + 1].copy()
+
+
+def are_smooth(core: np.ndarray, wings: np.ndarray, size: int) -> bool:
+    """Returns whether the wings of `part` can be had from every fourth row and low frequencies."""
+    transfer = wings_transfer(wings, size)
+    k, rows = transfer.shape[1] - 1, size // STEP
+    full = np.zeros((rows, size // 2 + 1), complex)
+    full[np.arange(-k, k + 1), : k + 1] = transfer
+    drawn = scipy.fft.irfft2(full, s=(rows, size)) * rows / size
+    pixel = np.arange(size)
+    taps = (pixel[:, None] // STEP + np.arange(_TAPS) - _TAPS // 2 + 1) % rows
+    drawn = np.einsum("yt,ytx->yx", row_weights()[pixel % STEP], drawn[taps])
+    finer = len(wings) // size
+    exact = wings[::finer, ::finer] * finer**2
+    return bool(np.abs(drawn - exact).max() < _TOLERANCE * (core + wings).max() * finer**2)
