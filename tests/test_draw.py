@@ -124,13 +124,24 @@ def test_unused_slots_are_empty_and_a_blend_is_the_sum_of_its_galaxies(catalog, 
     generator = GenerativeGenerator(
         catalog, sampling(5), lsst, batch_size=4, add_noise="none", model=model
     )
-    batch = next(generator)
-    for blend, isolated, truth in zip(
-        batch.blend_images, batch.isolated_images, batch.catalog_list, strict=True
-    ):
-        assert not isolated[len(truth) :].any()
-        assert isolated[: len(truth)].any(axis=(1, 2, 3)).all()
-        np.testing.assert_allclose(blend, isolated.sum(axis=0), rtol=1e-12)
+    for _ in range(2):
+        batch = next(generator)
+        for blend, isolated, truth in zip(
+            batch.blend_images, batch.isolated_images, batch.catalog_list, strict=True
+        ):
+            assert not isolated[len(truth) :].any()
+            assert isolated[: len(truth)].any(axis=(1, 2, 3)).all()
+            np.testing.assert_allclose(blend, isolated.sum(axis=0), rtol=1e-12)
+        del batch, blend, isolated
+
+
+def test_memory_is_used_again_but_not_while_anything_refers_to_it(catalog, model, lsst):
+    generator = GenerativeGenerator(catalog, sampling(), lsst, batch_size=2, model=model)
+    galaxy = next(generator).isolated_images[0, 0, 2]
+    before = galaxy.copy()
+    places = [next(generator).isolated_images.ctypes.data for _ in range(4)]
+    np.testing.assert_array_equal(galaxy, before)
+    assert len(set(places)) == 1
 
 
 # --- fluxes, places, angles --------------------------------------------------------------------

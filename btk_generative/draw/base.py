@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
+from btk_generative.draw.memory import Memory
 from btk_generative.draw.noise import add_noise, sky_levels
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.randomness import ROTATION, stream
@@ -109,6 +110,7 @@ class StreamGenerator(DrawBlendsGenerator):
         )
         self.seed = int(seed)
         self._next_blend = 0
+        self._memory = Memory()
 
     def _check_compatibility(self, survey: Survey) -> None:
         if not isinstance(self.catalog, CatsimCatalog):
@@ -187,8 +189,8 @@ class StreamGenerator(DrawBlendsGenerator):
     def _draw_survey(self, survey: Survey, galaxies: Galaxies, looks, first: int) -> SurveyBatch:
         """Draws the batch as one survey sees it."""
         n_bands, size = len(survey.available_filters), self._get_pix_stamp_size(survey)
-        isolated = np.zeros((self.batch_size, self.max_number, n_bands, size, size))
-        images = np.zeros((self.batch_size, n_bands, size, size))
+        isolated = self._memory.empty((self.batch_size, self.max_number, n_bands, size, size))
+        images = self._memory.empty((self.batch_size, n_bands, size, size))
         psf = self._get_psf_from_survey(survey)
         flat = isolated.reshape(-1, n_bands, size, size)
         flux, sky = band_flux(galaxies.table, survey), sky_levels(survey)
@@ -201,6 +203,7 @@ class StreamGenerator(DrawBlendsGenerator):
             self._draw(galaxies[part], self._select(looks, part), flux[part], survey, psf, flat)
             for index in range(blends.start, blends.stop):
                 number = bounds[index + 1] - bounds[index]
+                isolated[index, number:] = 0
                 np.sum(isolated[index, :number], axis=0, out=images[index])
                 add_noise(images[index], self.add_noise, survey, sky, self.seed, first + index)
             return blends.stop - blends.start
