@@ -172,7 +172,7 @@ def test_fit_recovers_a_known_density(draw, log_density, tmp_path):
     flow = LatentFlow(2, 1, FlowSettings(kind="maf", layers=5, width=32), seed=0)
     flow(read("train", np.arange(2), None))
     flow.standardise(arrays["train"][0].astype(np.float32))
-    settings = FitSettings(epochs=16, batch_size=256, learning_rate=5e-3)
+    settings = FitSettings(epochs=9, batch_size=256, learning_rate=1e-2)
     fit(flow, Stream(read, 10000, 4000, 256, seed=0), settings, tmp_path)
     points, context = draw(4000, np.random.default_rng(1))
     inputs = {

@@ -47,7 +47,8 @@ def configure(tmp_path_factory, dataset_folder):
             kind: {"latent": 4, "width": 8},
         }
         if kind == "vae":
-            settings |= {"flow": {"layers": 2, "width": 16}, "fit_vae": fits, "fit_flow": fits}
+            flow = {"kind": "coupling", "layers": 2, "width": 16}
+            settings |= {"flow": flow, "fit_vae": fits, "fit_flow": fits}
         else:
             settings["fit_gan"] = {**fits, "patience": None}
         path = tmp_path_factory.mktemp("config") / "config.yaml"
@@ -211,7 +212,16 @@ def test_loss_that_is_not_a_number_stops_and_keeps_the_last_good_state(tmp_path)
 
 @pytest.mark.slow
 def test_training_on_jax_exports_to_tensorflow(configure, tmp_path):
-    process = start(configure(), tmp_path / "out", KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+    fits = {"epochs": 2, "batch_size": 32}
+    config = configure(flow={"kind": "maf", "layers": 2, "width": 16}, fit_vae=fits, fit_flow=fits)
+    quick_compilation = "--xla_backend_optimization_level=0"
+    process = start(
+        config,
+        tmp_path / "out",
+        KERAS_BACKEND="jax",
+        JAX_PLATFORMS="cpu",
+        XLA_FLAGS=quick_compilation,
+    )
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-2000:]
     check_model(tmp_path / "out", Table({"mag_auto": [22.0, 24.0], "flux_radius": [20.0, 8.0]}))

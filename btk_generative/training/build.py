@@ -1,6 +1,6 @@
 """Networks as the settings of a training ask for them, with their weights in place."""
 
-import numpy as np
+import keras
 
 from btk_generative.training.gan import Gan
 from btk_generative.training.latent import LatentFlow
@@ -22,7 +22,7 @@ def build_latent_flow(settings: VaeTraining, scales: Scales) -> LatentFlow:
     """Returns a flow on the latent space with its initial weights."""
     latent, context = settings.vae.latent, scales.inputs.size
     flow = LatentFlow(latent, context, settings.flow, settings.seed + 10)
-    flow({"vector": np.zeros((2, latent), "f4"), "context": np.zeros((2, context), "f4")})
+    flow({"vector": keras.KerasTensor((2, latent)), "context": keras.KerasTensor((2, context))})
     return flow
 
 
@@ -35,15 +35,15 @@ def build_gan(settings: GanTraining, scales: Scales) -> Gan:
     return gan
 
 
-def _stamps(size: int, context: int) -> dict[str, np.ndarray]:
-    """Returns two stamps of nothing, which let Keras make the weights."""
-    half = np.ones((2, size, size // 2 + 1), np.float32)
-    image = np.ones((2, size, size), np.float32)
+def _stamps(size: int, context: int) -> dict[str, keras.KerasTensor]:
+    """Returns shapes of two stamps, from which Keras makes the weights without computing."""
+    half = keras.KerasTensor((2, size, size // 2 + 1))
+    image = keras.KerasTensor((2, size, size))
     return {
         "image": image,
         "psf": image,
         "transfer_real": half,
-        "transfer_imaginary": 0 * half,
+        "transfer_imaginary": half,
         "power": half,
-        "context": np.zeros((2, context), np.float32),
+        "context": keras.KerasTensor((2, context)),
     }

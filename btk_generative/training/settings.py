@@ -56,7 +56,7 @@ class VaeSettings(NetworkSettings):
 class FlowSettings(StrictModel):
     """The normalising flow on the latent space."""
 
-    kind: Literal["maf", "coupling"] = "coupling"
+    kind: Literal["maf", "coupling"] = "maf"
     layers: PositiveInt = 5
     width: PositiveInt = 64
 
@@ -122,7 +122,7 @@ class VaeTraining(TrainSettings):
     vae: VaeSettings = VaeSettings()
     flow: FlowSettings = FlowSettings()
     fit_vae: FitSettings = FitSettings(epochs=100)
-    fit_flow: FitSettings = FitSettings(epochs=100, batch_size=256)
+    fit_flow: FitSettings = FitSettings(epochs=100, batch_size=256, learning_rate=2e-3)
 
 
 class GanTraining(TrainSettings):

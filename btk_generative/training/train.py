@@ -93,31 +93,39 @@ def _stamps(data: Dataset, inputs: Inputs, batch_size: int, settings: TrainSetti
 
 
 def _latents(data: Dataset, vae, inputs: Inputs, flow, settings: VaeTraining) -> Stream:
-    """Streams samples of the posteriors of the frozen encoder, new ones in every epoch."""
+    """Streams samples of the posteriors of the frozen encoder, new ones in every epoch.
+
+    In training a galaxy is one of its four mirror images, as for the encoder before.
+    """
     rows = {split: data.rows(split) for split in ("train", "validation")}
-    encoded = {}
-    for split, where in rows.items():
+
+    def encode(split, x, y):
+        where = rows[split]
         pieces = np.array_split(where, -(-len(where) // 64))
-        batches = (network_inputs(data, data.read(piece), inputs) for piece in pieces)
-        encoded[split] = encode_all(vae, batches, len(where))
+        batches = (
+            network_inputs(data, data.read(piece), inputs, np.tile([x, y], (len(piece), 1)))
+            for piece in pieces
+        )
+        return encode_all(vae, batches, len(where))
+
+    mirrored = [encode("train", x, y) for x in (False, True) for y in (False, True)]
+    outputs = np.stack([images["outputs"] for images in mirrored])
+    validation = encode("validation", False, False)
 
     def vectors(outputs, rng):
         normal = rng.standard_normal((len(outputs), settings.vae.latent)).astype(np.float32)
         return ops.convert_to_numpy(vae.posterior(outputs, normal)[0])
 
-    fixed = {
-        split: vectors(part["outputs"], np.random.default_rng(settings.seed))
-        for split, part in encoded.items()
-    }
-    flow.standardise(fixed["train"])
+    rng = np.random.default_rng(settings.seed)
+    flow.standardise(vectors(np.concatenate(outputs), rng))
+    validation["vector"] = vectors(validation["outputs"], rng)
 
     def read(split, chosen, rng):
-        part = encoded[split]
-        if rng is None:
-            vector = fixed[split][chosen]
-        else:
-            vector = vectors(part["outputs"][chosen], rng)
-        return {"vector": vector, "context": part["context"][chosen]}
+        if split == "validation":
+            return {name: validation[name][chosen] for name in ("vector", "context")}
+        image = rng.integers(4, size=len(chosen))
+        vector = vectors(outputs[image, chosen], rng)
+        return {"vector": vector, "context": mirrored[0]["context"][chosen]}
 
     return Stream(read, *map(len, rows.values()), settings.fit_flow.batch_size, settings.seed + 1)
 
