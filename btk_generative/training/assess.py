@@ -129,6 +129,7 @@ def _observe(records, light, rng):
 
 def _reconstruct(vae, inputs, records):
     """Returns latent vectors, images of the model, and reduced chi-square."""
+    inputs = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
     latent, _ = vae.encode(inputs)
     residual = vae.residual(inputs, *vae.decoder(latent))
     size = records["image"].shape[-1]

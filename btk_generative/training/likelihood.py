@@ -83,8 +83,8 @@ def log_likelihood(residual, power):
     return -0.5 * (chi_square(residual, power) + log_determinant + size**2 * _LOG_2PI)
 
 
-def _multiplicity(size: int) -> np.ndarray:
+def _multiplicity(size: int):
     """Returns how many frequencies of the full plane a column of the half plane stands for."""
     columns = np.full(size // 2 + 1, 2.0, dtype=np.float32)
     columns[[0, -1]] = 1.0
-    return columns
+    return ops.convert_to_tensor(columns)

@@ -168,13 +168,14 @@ class ProfileNetwork(keras.Model):
         logarithm = self._fall_off(parameters) + 3.0 * ops.tanh(detail / 3.0)
         flat = ops.reshape(logarithm, (-1, self._size**2))
         peak = ops.reshape(ops.max(flat, axis=1), (-1, 1, 1))
-        light = ops.exp(logarithm - peak) * self._window
+        light = ops.multiply(ops.exp(logarithm - peak), self._window)
         return light / ops.sum(light, axis=(1, 2), keepdims=True), flux
 
     def _fall_off(self, parameters):
         """Returns the logarithm of an elliptical profile, ``[n, S, S]``."""
         x0, y0, size, e1, e2, steep = (parameters[:, i, None, None] for i in range(6))
-        x, y = self._x - 0.2 * ops.tanh(x0), self._y - 0.2 * ops.tanh(y0)
+        x = ops.subtract(self._x, 0.2 * ops.tanh(x0))
+        y = ops.subtract(self._y, 0.2 * ops.tanh(y0))
         norm = ops.sqrt(1 + e1**2 + e2**2)  # so that the ellipse keeps its area
         square = norm * (x**2 + y**2) - e1 * (x**2 - y**2) - 2 * e2 * x * y
         scale = 0.15 * ops.exp(1.5 * ops.tanh(size))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from keras import ops
 
 from btk_generative.training.assess import SHOWN, Results
 from btk_generative.training.dataset import write_whole
@@ -157,9 +158,9 @@ def _corner(results: Results, flow) -> str:
     """Shows pairs of latent dimensions: test galaxies, the flow, the prior."""
     count, size = results.latents.shape
     rng = np.random.default_rng(0)
-    drawn = np.asarray(
-        flow.sample(rng.standard_normal((count, size)).astype("f4"), results.contexts)
-    )
+    normal = rng.standard_normal((count, size)).astype("f4")
+    drawn = flow.sample(*map(ops.convert_to_tensor, (normal, results.contexts)))
+    drawn = ops.convert_to_numpy(drawn)
     # a dimension that galaxies do not use has the prior's variance in every posterior
     used = np.argsort(-np.abs(np.corrcoef(results.latents.T) - np.eye(size)).sum(0))[:_CORNER]
     n = len(used)

@@ -114,7 +114,8 @@ def _latents(data: Dataset, vae, inputs: Inputs, flow, settings: VaeTraining) ->
 
     def vectors(outputs, rng):
         normal = rng.standard_normal((len(outputs), settings.vae.latent)).astype(np.float32)
-        return ops.convert_to_numpy(vae.posterior(outputs, normal)[0])
+        vector, _ = vae.posterior(*map(ops.convert_to_tensor, (outputs, normal)))
+        return ops.convert_to_numpy(vector)
 
     rng = np.random.default_rng(settings.seed)
     flow.standardise(vectors(np.concatenate(outputs), rng))
@@ -141,7 +142,8 @@ def _finish(data, settings, scales, folder, history, sample, size, vae=None, flo
 
     def draw(context):
         normal = rng.standard_normal((len(context), size)).astype(np.float32)
-        return [ops.convert_to_numpy(part) for part in sample(normal, context)]
+        drawn = sample(*map(ops.convert_to_tensor, (normal, context)))
+        return [ops.convert_to_numpy(part) for part in drawn]
 
     results = assess(data, batches, draw, vae, settings.seed)
     save_metrics(folder, results.metrics)
