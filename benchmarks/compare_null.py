@@ -55,10 +55,12 @@ def main(runs: int = 100, blends: int = 20) -> None:
     bench = null_bench()
     metrics = metrics_of(list(bench.survey.available_filters), bench.band)
     counts = []
-    for run in tqdm(range(runs)):
+    bar = tqdm(range(runs))
+    for run in bar:
         rows = [row for k in range(run * blends, (run + 1) * blends) for row in bench.rows(k)]
         table = pd.DataFrame(rows)
         counts.append(significant(table, [m for m in metrics if m.column in table]))
+        bar.set_postfix(significant=np.mean(np.concatenate(counts)))
     share = np.array([np.mean(c) for c in counts])
     print(
         f"{runs} runs of {blends} blends, {np.sum([len(c) for c in counts])} intervals: "

@@ -1,8 +1,10 @@
 """Comparisons: exact pairing, measurements, resumed runs, report, and what goes wrong."""
 
+import json
 import shutil
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import btk
@@ -45,6 +47,13 @@ def bench():
 @pytest.fixture(scope="module")
 def batch(bench):
     return bench.draw(0)["parametric"]
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Figures take longest of a report; one test has them."""
+    nothing = {"headline": [], "curves": [], "galleries": []}
+    monkeypatch.setattr("btk_generative.compare.report._figures", lambda *_: nothing)
 
 
 def noise_of(batch):
@@ -161,7 +170,7 @@ def test_fitted_twin_of_a_bulge_and_disk_is_itself(batch):
         assert np.sqrt(np.sum((fitted - true) ** 2) / np.sum(true**2)) < 0.02
 
 
-def test_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path):
+def test_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path, without_figures):
     asked = config(blends=8)
     whole = run(asked, progress=False)
     begun = run(config(blends=5), tmp_path / "begun", progress=False)
@@ -181,13 +190,25 @@ def test_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path):
 
 
 @pytest.mark.slow
-def test_jobs_give_the_same_numbers():
-    asked = config(blends=7, deblenders=[{"name": "scarlet2", "box": 41}])
-    one, two = run(asked, progress=False), run(asked, jobs=2, progress=False)
-    pd.testing.assert_frame_equal(one.table, two.table)
+def test_killed_run_of_two_processes_goes_on_with_the_same_numbers(tmp_path, without_figures):
+    """kill -9 in the middle of `compare --jobs 2`; one process does the rest."""
+    asked = config(blends=15)
+    path, out = tmp_path / "compare.yaml", tmp_path / "out"
+    path.write_text(json.dumps(asked.model_dump(mode="json", exclude_unset=True)))
+    command = [sys.executable, "-c", "from btk_generative.cli import main; main()", "compare", path]
+    process = subprocess.Popen([*command, "--output", out, "--jobs", "2"], stderr=subprocess.PIPE)
+    while not list(out.glob("parts/0*.parquet")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert 1 <= len(list(out.glob("parts/0*.parquet"))) < 3
+    resumed, whole = run(asked, out, progress=False), run(asked, progress=False)
+    pd.testing.assert_frame_equal(resumed.table, whole.table)
+    assert (out / "report.html").exists()
 
 
-def test_deblender_that_raises_is_counted_and_reported(tmp_path):
+def test_deblender_that_raises_is_counted_and_reported(tmp_path, without_figures):
     asked = config(deblenders=[{"name": "sep", "thresh": 0.2, "min_area": 1}, "sep"])
     comparison = run(asked, tmp_path / "out", progress=False)
     failing = comparison.table[comparison.table.deblender != "sep"]
@@ -229,6 +250,37 @@ def test_report_is_one_page_that_needs_nothing_else(tmp_path):
         timeout=60,
     )
     assert pdf.read_bytes()[:4] == b"%PDF"
+
+
+def test_detector_without_images_and_nothing_found_are_reported(tmp_path, without_figures):
+    asked = config(deblenders=["sep_multiband", {"name": "sep", "thresh": 1e4}], blends=2)
+    table = run(asked, tmp_path / "out", progress=False).table
+    detector, blind = (table[table.deblender == entry.label] for entry in asked.deblenders)
+    assert detector.matched.any()
+    assert not blind.matched.any()
+    page = (tmp_path / "out" / "report.html").read_text()
+    for said in ("only detects", "No true source was matched", "not measured", "Fewer than 10"):
+        assert said in page
+
+
+def test_detected_positions_empty_blends_and_a_single_band(tmp_path, without_figures):
+    """Euclid's VIS band, blends of 0 to 2 galaxies, positions from SEP."""
+    table = bg.catalogs.mock_catsim(500, seed=0).table
+    table["IE_ab"] = table["i_ab"]
+    table.write(tmp_path / "catalog.fits")
+    asked = config(
+        catalog=str(tmp_path / "catalog.fits"),
+        survey="Euclid_VIS",
+        sampling=SAMPLING | {"min_number": 0, "max_number": 2, "stamp_size": 6.0},
+        deblenders=[{"name": "scarlet2", "box": 21, "positions": "detected"}],
+        blends=5,
+    )
+    comparison = run(asked, tmp_path / "out", progress=False)
+    assert comparison.bands == ["IE"]
+    assert set(comparison.table.blend) < set(range(5))  # some are empty
+    assert not comparison.table.failed.any()
+    assert comparison.table.matched.mean() > 0.5
+    assert "there is no colour" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_single_band_has_no_colour():

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from btk.survey import get_surveys
@@ -45,7 +46,7 @@ def save_curves(comparison, deblender: str, metrics: list[Metric], contexts, pat
     for row, metric in zip(axes, metrics, strict=True):
         for panel, context in zip(row, contexts, strict=True):
             _curve(panel, comparison, deblender, metric, context)
-        row[0].set_ylabel(metric.label.replace(", ", "\n"), fontsize=9)
+        row[0].set_ylabel(fill(metric.label, 24), fontsize=9)
     for panel, context in zip(axes[-1], contexts, strict=True):
         panel.set_xlabel(CONTEXT_LABELS[context], fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -55,6 +56,8 @@ def save_curves(comparison, deblender: str, metrics: list[Metric], contexts, pat
 
 def _curve(panel, comparison, deblender, metric, context):
     """One panel: a metric against one property, for each arm."""
+    from matplotlib.ticker import LogLocator
+
     table = comparison.table
     table = table[(table.deblender == deblender) & (table.scene == "blend")]
     arms = comparison.config.arms
@@ -81,13 +84,14 @@ def _curve(panel, comparison, deblender, metric, context):
         if not points:
             continue
         x, y, low, high = np.array(points).T
-        shift = 1 + 0.04 * (k - (len(arms) - 1) / 2) if log else 1
-        x = x * shift if log else x + (k - (len(arms) - 1) / 2) * 0.012 * (edges[-1] - edges[0])
+        aside = 0.012 * (k - (len(arms) - 1) / 2)  # so that bars do not hide each other
+        x = x * (x[-1] / x[0]) ** aside if log else x + aside * (x[-1] - x[0])
         error = np.maximum([y - low, high - y], 0)
         style = {"color": _COLOURS[arm], "marker": _MARKERS[arm], "ms": 4, "lw": 1.2}
         panel.errorbar(x, y, error, capsize=2, label=arm, **style)
     if log:
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter("{x:g}")
         panel.xaxis.set_minor_formatter("")
 
@@ -155,5 +159,6 @@ def _save(figure, path):
     import matplotlib.pyplot as plt
 
     figure.savefig(path.with_suffix(".png"), dpi=150)
+    figure.set_layout_engine("none")  # it is as it shall be
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     plt.close(figure)

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -228,11 +229,15 @@ def _table(summary, deblender, arms, scene="blend") -> str:
         if row["sources"] == 0:
             cells = [label, "–", "–", "–", "–", "not measured"]
         else:
+            digits = _decimals(row["high"] - row["low"])
+            difference, low, high = (
+                _signed(row[key], digits) for key in ("difference", "low", "high")
+            )
             cells = [
                 f"{label}, {row['statistic']}",
-                *(_number(row[key]) for key in ("baseline", "value")),
-                _number(row["difference"], sign=True),
-                f"{_number(row['low'], sign=True)} to {_number(row['high'], sign=True)}",
+                *(f"{row[key]:.{digits}f}".replace("-", "−") for key in ("baseline", "value")),
+                difference,
+                f"{low} to {high}",
                 _verdict(row),
             ]
         kind = ' class="yes"' if row["significant"] else ""
@@ -280,9 +285,14 @@ def _image(caption, path) -> str:
     )
 
 
-def _number(value, sign=False) -> str:
-    text = f"{value:{'+' if sign else ''}.3g}" if abs(value) < 1000 else f"{value:.3g}"
-    return text.replace("-", "−")
+def _decimals(width: float) -> int:
+    """Decimals that show an interval of this width with two digits; at least three."""
+    return 3 if not width > 0 else min(max(3, 1 - math.floor(math.log10(width))), 6)
+
+
+def _signed(value: float, decimals: int) -> str:
+    text = f"{value:+.{decimals}f}".replace("-", "−")
+    return text if text.strip("+−0.") else "0"
 
 
 def _e(text) -> str:
