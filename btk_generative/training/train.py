@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from btk_generative.conditions import ZERO_POINT_F814W
+from btk_generative.errors import ConfigError
 from btk_generative.training.assess import assess
 from btk_generative.training.batches import Stream, network_inputs
 from btk_generative.training.build import build_gan, build_latent_flow, build_vae
@@ -55,7 +56,15 @@ def train_vae(settings: VaeTraining, folder: Path, resume: bool) -> None:
 
 
 def train_gan(settings: GanTraining, folder: Path, resume: bool) -> None:
-    """Trains a generator against a critic; the arguments are those of `train_vae`."""
+    """Trains a generator against a critic; the arguments are those of `train_vae`.
+
+    Raises:
+        ConfigError: On PyTorch, where Keras's spectral normalisation has no gradient.
+    """
+    if keras.backend.backend() == "torch":
+        raise ConfigError(
+            "kind: a gan does not train on PyTorch; set KERAS_BACKEND=tensorflow or jax"
+        )
     data, scales = _prepare(settings, folder, resume)
     gan = build_gan(settings, scales)
     stream = _stamps(data, scales.inputs, settings.fit_gan.batch_size, settings)
