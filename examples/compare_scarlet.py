@@ -29,7 +29,7 @@ def whole_comparison():
     """Paired blends, measurements and report, as the command makes them."""
     config = bg.compare.CompareConfig(
         catalog={"mock": 5_000},
-        sampling={"function": "DefaultSampling", "min_number": 2, "max_number": 4, "max_mag": 24},
+        sampling={"function": "DefaultSampling", "min_number": 2, "max_number": 3, "max_mag": 24},
         blends=20,
         seed=1,
         deblenders=["scarlet2"],

@@ -19,6 +19,7 @@ from btk_generative.compare.bench import Bench, first_alone
 from btk_generative.compare.config import CompareConfig
 from btk_generative.compare.metrics import measure, metrics_of, truth_rows
 from btk_generative.compare.run import run
+from btk_generative.compare.scarlet2 import sky_levels
 from btk_generative.config import load_config
 from btk_generative.errors import ConfigError, DeblenderMissing, OutputError
 
@@ -309,6 +310,12 @@ def test_mistakes_in_the_configuration_are_named(tmp_path, change, said):
     assert said in str(error.value)
 
 
+def forget_scarlet(monkeypatch):
+    """Has scarlet imported anew, and what was imported forgotten after the test."""
+    monkeypatch.setitem(sys.modules, "scarlet", None)
+    monkeypatch.delitem(sys.modules, "scarlet")
+
+
 def fake(folder, monkeypatch, content="", autograd=None):
     """Puts a package called scarlet, and a version of autograd, before all others."""
     (folder / "scarlet").mkdir()
@@ -318,12 +325,12 @@ def fake(folder, monkeypatch, content="", autograd=None):
         info.mkdir()
         (info / "METADATA").write_text(f"Name: autograd\nVersion: {autograd}\n")
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "scarlet", raising=False)
+    forget_scarlet(monkeypatch)
 
 
 def test_missing_scarlet_says_where_it_is(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "scarlet", raising=False)
+    forget_scarlet(monkeypatch)
     with pytest.raises(DeblenderMissing, match="not installed; it is on GitHub only"):
         bg.compare.ScarletDeblender(3)
 
@@ -359,3 +366,30 @@ def test_scarlet_that_gives_nothing_raises_instead_of_zeros(tmp_path, monkeypatc
     scarlet.initialization = SimpleNamespace(init_all_sources=singular)
     with pytest.raises(RuntimeError, match="singular"):
         deblender.deblend(0, batch)
+
+
+def test_scarlet_itself_deblends_and_survives_odd_blends():
+    """The original scarlet, where it is installed and can work."""
+    try:
+        deblender = bg.compare.ScarletDeblender(3)
+    except DeblenderMissing as missing:
+        pytest.skip(str(missing))
+    lsst = btk.survey.get_surveys("LSST")
+    sampling = btk.sampling_functions.DefaultSampling(**SAMPLING, seed=2)
+    # BTK's own batches, whose PSFs have GalSim's pixels
+    blends = next(
+        btk.draw_blends.CatsimGenerator(
+            bg.catalogs.mock_catsim(500), sampling, lsst, 2, add_noise="background", seed=2
+        )
+    )
+    noise = sky_levels(lsst)[:, None, None]
+    for k, table in enumerate(blends.catalog_list):
+        example = deblender.deblend(k, blends)
+        left = blends.blend_images[k] - example.deblended_images.sum(axis=0)
+        assert np.mean(left**2 / noise) < 1.1
+        rows = measure(blends, k, example, "i")
+        assert [row["matched"] for row in rows] == [1.0] * len(table)
+        assert np.median([row["correlation"] for row in rows]) > 0.98
+    empty = deblender.deblend(0, blends, [table[:0] for table in blends.catalog_list])
+    assert len(empty.catalog) == 0
+    assert not empty.deblended_images.any()
