@@ -197,6 +197,7 @@ def test_missing_selection_file_is_named(tmp_path, catalog):
     (folder / "tiny_selection.fits").unlink()
     with pytest.raises(CatalogError, match=r"selection.*data\.exclusion_level to none"):
         make_dataset(DataSettings(catalog=path), tmp_path / "data")
+    assert not (tmp_path / "data").exists()
     data = make_dataset(DataSettings(catalog=path, exclusion_level="none"), tmp_path / "other")
     assert len(records_of(data)) == 2
 
@@ -213,6 +214,9 @@ def test_catalogue_without_fits(tmp_path):
         make_dataset(DataSettings(catalog=path), tmp_path / "marginal")
     with pytest.raises(ConfigError, match=r"data\.frame.*no parametric fits"):
         make_dataset(DataSettings(**bare, frame="galaxy"), tmp_path / "own")
+    with pytest.raises(ConfigError, match="has no 'bulge_flux'"):
+        make_dataset(DataSettings(**bare), tmp_path / "own", conditions=["bulge_flux"])
+    assert not (tmp_path / "own").exists()
 
 
 def test_a_stamp_with_nan_names_the_galaxy(tmp_path):

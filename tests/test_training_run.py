@@ -11,7 +11,7 @@ import pytest
 import yaml
 from astropy.table import Table
 
-from btk_generative.errors import ConfigError, ModelError, OutputError
+from btk_generative.errors import CatalogError, ConfigError, ModelError, OutputError
 from btk_generative.models import load_model
 from btk_generative.training.command import train
 from btk_generative.training.dataset import make_dataset
@@ -234,4 +234,6 @@ def test_mistakes_are_named(configure, tmp_path):
         train(configure(conditions=["mag"]), tmp_path / "out")
     with pytest.raises(ConfigError, match="kind' must be one of vae, gan, default"):
         train(configure(kind="flow"), tmp_path / "out")
+    with pytest.raises(CatalogError, match="no such catalogue"):
+        train(configure(data={"catalog": str(tmp_path / "none.fits")}), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import json
 import math
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from btk_generative.errors import CatalogError, ConfigError, OutputError
 from btk_generative.randomness import stream
-from btk_generative.training.inputs import KNOWN, radius
+from btk_generative.training.inputs import KNOWN, radius, require
 from btk_generative.training.observation import add_noise, noise_power, psf_transfer, resampled
 from btk_generative.training.settings import DataSettings
 from btk_generative.training.sources import Galaxies, open_galaxies
@@ -124,7 +124,9 @@ def open_dataset(folder: str | Path) -> Dataset:
     return Dataset(folder, tuple(index["conditions"]), tuple(shards))
 
 
-def make_dataset(settings: DataSettings, folder: str | Path, seed: int = 0) -> Dataset:
+def make_dataset(
+    settings: DataSettings, folder: str | Path, seed: int = 0, conditions: Sequence[str] = ()
+) -> Dataset:
     """Makes a data set, or goes on with one of the same settings, and opens it.
 
     Shards that are there are kept, so that a run that was stopped loses little.
@@ -133,6 +135,7 @@ def make_dataset(settings: DataSettings, folder: str | Path, seed: int = 0) -> D
         settings: Galaxies and grid.
         folder: Where the files go.
         seed: Of noise and rotations.
+        conditions: What the galaxies must have, checked before anything is made.
 
     Raises:
         CatalogError: If the galaxies cannot be read, or a stamp holds NaN.
@@ -145,21 +148,23 @@ def make_dataset(settings: DataSettings, folder: str | Path, seed: int = 0) -> D
         "seed": seed,
     }
     plan = folder / "settings.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
     if plan.exists() and json.loads(plan.read_text()) != identity:
         raise OutputError(f"{folder}: holds a data set of other settings; choose another folder")
     if not (folder / _INDEX).exists():
+        galaxies = open_galaxies(settings)
+        require(conditions, galaxies.conditions)
+        _check(galaxies, settings)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
         write_whole(plan, lambda file: file.write(json.dumps(identity, indent=2).encode()))
-        _make_shards(settings, folder, seed)
+        _make_shards(galaxies, settings, folder, seed)
     return open_dataset(folder)
 
 
-def _make_shards(settings: DataSettings, folder: Path, seed: int) -> None:
-    galaxies = open_galaxies(settings)
-    conditions = [name for name in galaxies.conditions.colnames if name in _COLUMNS]
+def _check(galaxies: Galaxies, settings: DataSettings) -> None:
+    """Raises an error where the galaxies cannot be seen as the settings ask for."""
     if settings.frame == "galaxy" and galaxies.angle is None:
         raise ConfigError(
             f"data.frame: {settings.catalog} has no parametric fits, from which the position "
@@ -167,10 +172,13 @@ def _make_shards(settings: DataSettings, folder: Path, seed: int) -> None:
         )
     if settings.frame == "galaxy" and settings.copies > 1:
         raise ConfigError("data.copies: galaxies in their own frame are not rotated; set it to 1")
-    stamps = len(galaxies) * settings.copies
-    if stamps == 0:
+    if len(galaxies) == 0:
         raise CatalogError(f"{settings.catalog}: no galaxy is left; loosen data.exclusion_level")
-    numbers = range(math.ceil(stamps / SHARD_SIZE))
+
+
+def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed: int) -> None:
+    conditions = [name for name in galaxies.conditions.colnames if name in _COLUMNS]
+    numbers = range(math.ceil(len(galaxies) * settings.copies / SHARD_SIZE))
     names = [f"shard_{number:05d}.npy" for number in numbers]
     missing = [number for number in numbers if not (folder / names[number]).exists()]
     tasks = [(settings, folder / names[number], number, seed) for number in missing]
@@ -294,8 +302,8 @@ def write_whole(path: Path, write) -> None:
         os.replace(partial, path)
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space and run the "
-            "same command again, it goes on where it stopped"
+            f"{path}: cannot be written ({error.strerror or f'not all of it: {error}'}); free some "
+            "space and run the same command with --resume, it goes on where it stopped"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

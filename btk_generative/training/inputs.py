@@ -61,14 +61,9 @@ class Inputs:
         Raises:
             ConfigError: If the galaxies have no such condition.
         """
+        require(names, conditions)
         moments = []
         for name in names:
-            if name not in conditions.colnames:
-                has = ", ".join(known for known in KNOWN if known in conditions.colnames)
-                raise ConfigError(
-                    f"conditions: the catalogue has no '{name}' (it has {has}); bulge and disk "
-                    "need the parametric fits, a file whose name ends in _fits.fits"
-                )
             values = np.ma.filled(np.ma.asarray(conditions[name], dtype=np.float64), np.nan)
             values = values[np.isfinite(values)]
             if len(values) == 0:
@@ -145,6 +140,21 @@ class Inputs:
     def as_dict(self) -> dict:
         """Returns what rebuilds this: ``Inputs(**as_dict())``."""
         return asdict(self)
+
+
+def require(names: list[str], conditions: Table) -> None:
+    """Checks that galaxies have the named conditions.
+
+    Raises:
+        ConfigError: If one is missing.
+    """
+    for name in names:
+        if name not in conditions.colnames:
+            has = ", ".join(known for known in KNOWN if known in conditions.colnames)
+            raise ConfigError(
+                f"conditions: the catalogue has no '{name}' (it has {has}); bulge and disk "
+                "need the parametric fits, a file whose name ends in _fits.fits"
+            )
 
 
 def radius(values: dict, numbers):

@@ -28,8 +28,8 @@ class Scales:
     """Mean and standard deviation of ln flux."""
 
 
-def open_run(folder: Path, settings: TrainSettings, resume: bool) -> None:
-    """Makes the folder of a training, or checks that it can be gone on with.
+def check_run(folder: Path, settings: TrainSettings, resume: bool) -> None:
+    """Checks that a training may go into a folder.
 
     Args:
         folder: New or empty, or with `resume` one that a training of the same settings left; how
@@ -53,12 +53,20 @@ def open_run(folder: Path, settings: TrainSettings, resume: bool) -> None:
                 f"{folder} holds a training with another {', '.join(changed)}; train into a new "
                 "folder"
             )
+
+
+def save_settings(folder: Path, settings: TrainSettings) -> None:
+    """Writes the settings, and makes the folder where it is not there yet.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
     text = settings.model_dump_json(indent=2)
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_whole(folder / _SETTINGS, lambda file: file.write(text.encode()))
 
 
 def read_run(folder: Path) -> tuple[VaeTraining | GanTraining, Scales]:

@@ -18,9 +18,10 @@ from btk_generative.training.latent import encode_all
 from btk_generative.training.report import write_report
 from btk_generative.training.run import (
     Scales,
-    open_run,
+    check_run,
     save_metrics,
     save_scales,
+    save_settings,
     save_weights,
 )
 from btk_generative.training.settings import GanTraining, TrainSettings, VaeTraining
@@ -74,12 +75,14 @@ def train_gan(settings: GanTraining, folder: Path, resume: bool) -> None:
 
 
 def _prepare(settings: TrainSettings, folder: Path, resume: bool) -> tuple[Dataset, Scales]:
-    """Opens the folder and the data, and measures the scales of the latter."""
-    open_run(folder, settings, resume)
+    """Opens the data and the folder, and measures the scales of the former."""
+    check_run(folder, settings, resume)
     if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
     keras.utils.set_random_seed(settings.seed)
-    data = make_dataset(settings.data, settings.data.folder or folder / "dataset", settings.seed)
+    place = settings.data.folder or folder / "dataset"
+    data = make_dataset(settings.data, place, settings.seed, settings.conditions)
+    save_settings(folder, settings)
     table = data.table("train")
     log_flux = -0.4 * np.log(10) * (np.asarray(table["mag_auto"]) - ZERO_POINT_F814W)
     scales = Scales(
