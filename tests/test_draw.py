@@ -172,7 +172,7 @@ def test_every_band_is_the_same_morphology_and_colours_are_exact(model):
 
 
 def test_galaxies_lie_where_the_catalogue_says(catalog, model, lsst):
-    bright = CatsimCatalog(catalog.table[catalog.table["i_ab"] < 23.5][:40])
+    bright = CatsimCatalog(catalog.table[catalog.table["i_ab"] < 23.5][:150])
     batch = next(one_by_one(bright, lsst, model))
     offsets = []
     for images, truth in zip(batch.isolated_images, batch.catalog_list, strict=True):

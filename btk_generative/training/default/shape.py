@@ -61,13 +61,13 @@ class ConditionEncoder:
     def known(self, inputs: dict):
         """Returns 1 for galaxies like the training data, going to 0 beyond it, shape ``[n, 1]``.
 
-        It falls as a Gaussian of the distance from the domain, in units of half a standard
-        deviation of each quantity; the flux of both components together counts too.
+        It falls as a Gaussian of the distance from the domain, in units of a third of a
+        standard deviation of each quantity; the flux of both components together counts too.
         """
         raw = ops.stack([*_quantities(inputs, ops), _total(inputs, ops)], axis=1)
         there = ops.stack([*_there(inputs, ops), ops.ones_like(raw[:, 0])], axis=1)
         beyond = ops.maximum(self._low - raw, 0.0) + ops.maximum(raw - self._high, 0.0)
-        distance = ops.sum((there * beyond / (0.5 * self._sd)) ** 2, axis=1, keepdims=True)
+        distance = ops.sum((there * beyond / (self._sd / 3)) ** 2, axis=1, keepdims=True)
         return ops.exp(-0.5 * ops.minimum(distance, 80.0))
 
 

@@ -10,14 +10,15 @@ from btk_generative.training.default.sersic import SIZE
 from btk_generative.training.flow import CouplingFlow
 
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
-_NEWTON_STEPS = 4
-_TOLERANCE = 0.01  # of the sums that structure keeps, of a flux of 1
+_NEWTON_STEPS = 3
 _HIGHEST = 1.6  # limit of the logarithm of structure after the tilt
-_WEIGHTS = (0.45, 0.8, 1.5)  # widths of the Gaussian weights of moments, half-light radii
-_RINGS = (-0.4, 0.0, 0.4, 0.8, 1.2, 1.7, 2.3, 3.1, 99.0)  # where light may not move across
-_CORE = 0.35  # half-light radii within which structure fades
+_SHAPE_WIDTHS = (0.5, 1.0)  # of the Gaussian weights of the quadrupole, half-light radii
+_CENTRE_WIDTHS = (0.9, 2.0)  # of those of the centroid
+_RINGS = (0.0, 0.3, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0)  # half-light radii between which light stays
+_CORE = 0.3  # half-light radii within which structure fades
 _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
-_BRIGHTEST, _FAINTEST = 2.0, 1.6  # limits of the logarithm of structure, upwards and downwards
+_BRIGHTEST, _FAINTEST = 0.9, 1.5  # limits of the logarithm of structure, upwards and downwards
+_TINY = 1e-12  # of light, where there is none
 _INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
 
 
@@ -96,10 +97,10 @@ def _principal(ratio, weight, size):
 class StructureModel:
     """Draws structure: factors from a flow, given axis ratio and concentration; then the field.
 
-    The field m multiplies a smooth profile P as exp(m). Before that it is tilted,
-    ``m + sum_j c_j psi_j``, by the few smooth functions psi that leave the light in elliptical
-    rings and the Gaussian-weighted centroid and quadrupole as they are in P: of all images with
-    these sums, the closest to P exp(m) in relative entropy.
+    The field m multiplies a smooth profile P as exp(m). It is made to leave the mean light of
+    elliptical rings as it is in P, and then tilted, ``m + sum_j c_j psi_j``, by the few smooth
+    functions psi whose sums over the light are to be those over P: flux, flux within the half-light
+    ellipse, and Gaussian-weighted centroid, size and quadrupoles.
     """
 
     def __init__(self, basis, odd, residuals: Residuals, amplitude, seed: int, **flow_options):
@@ -117,6 +118,9 @@ class StructureModel:
         fine = np.stack([ndimage.zoom(b, SIZE / GRID, **zoom) for b in basis])
         fine = fine * _window()
         self.basis = fine.reshape(len(basis), -1).astype(np.float32)
+        self._enlarge = ndimage.zoom(np.eye(_COARSE), (SIZE / _COARSE, 1), **zoom).astype(
+            np.float32
+        )
         self.gain = np.where(odd, amplitude[1], amplitude[0]).astype(np.float32)
         seen = np.stack([residuals.axis_ratio, residuals.concentration], axis=1)
         self.mean, self.sd = seen.mean(0).astype(np.float32), seen.std(0).astype(np.float32)
@@ -161,25 +165,36 @@ class StructureModel:
             _FAINTEST * ops.tanh(field / _FAINTEST),
         )
         smooth = ops.reshape(smooth, (-1, SIZE * SIZE))
-        tilted = self._tilted(smooth, field, ellipse)
-        light = smooth * ops.exp(tilted)
+        correction = self._correction(smooth, smooth * ops.exp(field), ellipse)
+        field = field + ops.reshape(correction, (-1, SIZE * SIZE))
+        light = smooth * ops.exp(_limited(field))
         light = light / ops.sum(light, axis=1, keepdims=True)
         growth = self._growth(smooth, light, ellipse)
         return ops.reshape(light, (-1, SIZE, SIZE)), growth
 
-    def _tilted(self, smooth, field, ellipse):
-        """Returns the tilted field, ``[n, pixels]``, by Newton's method on a coarse grid."""
+    def _correction(self, smooth, light, ellipse):
+        """Returns what is added to the field, ``[n, 64, 64]``, found on a coarse grid."""
+        smooth, light = _pool(smooth), _pool(light)
+        radius = ops.sqrt(_squared_radius(ellipse, self._coarse))
+        level = _ring_levels(smooth, light, radius)
         functions = _constraints(ellipse, self._coarse)
-        smooth, coarse = _pool(smooth), 0.25 * _pool(field)
-        tilt = ops.zeros_like(functions[:, :, 0])
-        for _ in range(_NEWTON_STEPS):
-            tilt, coarse, _ = _newton_step(functions, smooth, coarse, tilt)
-        _, _, excess = _newton_step(functions, smooth, coarse, tilt)
-        # Where no tilt within reach does it, structure gives way to the smooth profile.
-        error = ops.max(ops.abs(excess), axis=1, keepdims=True) / _TOLERANCE
-        solved = ops.exp(-ops.minimum(error**2, 80.0))
-        field = field + _combine(_constraints(ellipse, self._fine), tilt)
-        return solved * _HIGHEST * ops.tanh(field / _HIGHEST)
+        wanted = ops.matmul(functions, smooth[:, :, None])
+        start = ops.log((light + _TINY) / (smooth + _TINY))
+        field = start + level
+        ridge = 1e-5 * np.eye(functions.shape[1], dtype=np.float32)
+        for _ in range(_NEWTON_STEPS):  # the tilt
+            limited = _limited(field)
+            light = smooth * ops.exp(limited)
+            excess = ops.matmul(functions, light[:, :, None]) - wanted
+            response = functions * (light * (1 - (limited / _HIGHEST) ** 2))[:, None, :]
+            slope = ops.matmul(response, ops.transpose(functions, (0, 2, 1))) + ridge
+            step = -ops.solve(slope, excess)
+            change = ops.matmul(ops.transpose(step, (0, 2, 1)), functions)[:, 0]
+            # No step changes the field by more than 1 anywhere.
+            damping = 1 / ops.maximum(ops.max(ops.abs(change), axis=1, keepdims=True), 1.0)
+            field = field + damping * change
+        correction = ops.reshape(field - start, (-1, _COARSE, _COARSE))
+        return ops.matmul(ops.matmul(self._enlarge, correction), self._enlarge.T)
 
     def _growth(self, smooth, light, ellipse):
         """Returns by what factor the half-light radius has grown, ``[n]``, to first order."""
@@ -190,27 +205,24 @@ class StructureModel:
         return ops.exp(ops.clip(missing / slope, -0.2, 0.2))
 
 
-def _newton_step(functions, smooth, field, tilt):
-    """Brings the sums of the functions over the light nearer to those over the smooth profile.
+def _limited(field):
+    """Returns a field of which no value is beyond ``_HIGHEST``."""
+    return _HIGHEST * ops.tanh(field / _HIGHEST)
 
-    No step changes the field by more than 1 anywhere.
 
-    Returns:
-        The new tilt, the field with it, and by how much the sums were wrong before.
+def _ring_levels(smooth, light, radius):
+    """Returns the field that gives each ring the smooth profile's light back, ``[n, pixels]``.
+
+    It is linear in radius between the rings.
     """
-    light = functions * (smooth * ops.exp(ops.minimum(field, 4.0)))[:, None, :]
-    excess = ops.sum(light, axis=2) - ops.matmul(functions, smooth[:, :, None])[:, :, 0]
-    ridge = 1e-5 * np.eye(functions.shape[1], dtype=np.float32)
-    slope = ops.matmul(light, ops.transpose(functions, (0, 2, 1))) + ridge
-    step = -ops.solve(slope, excess[:, :, None])[:, :, 0]
-    change = _combine(functions, step)
-    damping = 1 / ops.maximum(ops.max(ops.abs(change), axis=1, keepdims=True), 1.0)
-    return tilt + damping * step, field + damping * change, excess
-
-
-def _combine(functions, tilt):
-    """Returns the sum of the functions times their coefficients, ``[n, pixels]``."""
-    return ops.matmul(tilt[:, None, :], functions)[:, 0]
+    level, knots = 0.0, (-1.0, *_RINGS)
+    for low, middle, high in zip(knots, _RINGS, _RINGS[1:], strict=False):
+        rise, fall = (radius - low) / (middle - low), (high - radius) / (high - middle)
+        ring = ops.clip(ops.minimum(rise, fall) if middle > 0 else fall, 0.0, 1.0)
+        before = ops.sum(smooth * ring, axis=1, keepdims=True) + 1e-6
+        after = ops.sum(light * ring, axis=1, keepdims=True) + 1e-6
+        level = level + ring * ops.clip(ops.log(before / after), -1.0, 1.0)
+    return level
 
 
 def _window():
@@ -239,23 +251,18 @@ def concentration(share, index):
 
 
 def _constraints(ellipse, monomials):
-    """Returns the functions whose sums over the light structure keeps, ``[n, 20, pixels]``.
-
-    Overlapping elliptical rings, the half-light ellipse, and centroid and quadrupole under
-    Gaussian weights.
-    """
+    """Returns the functions whose sums over the light structure keeps, ``[n, 11, pixels]``."""
     scale = ops.sqrt(0.5 * (ellipse[:, 0:1] + ellipse[:, 2:3]))
     squared = _squared_radius(ellipse, monomials)
-    radius = ops.sqrt(squared)
-    functions = []
-    for low, middle, high in zip(_RINGS, _RINGS[1:], _RINGS[2:], strict=False):
-        rise, fall = (radius - low) / (middle - low), (high - radius) / (high - middle)
-        functions.append(ops.clip(ops.minimum(rise, fall), 0.0, 1.0))
-    functions.append(ops.sigmoid((1 - squared) / 0.15))
     x, y = monomials[0] / scale, monomials[1] / scale
-    for width in _WEIGHTS:
+    functions = [ops.ones_like(squared), ops.sigmoid((1 - squared) / 0.15)]
+    for width in _CENTRE_WIDTHS:
         weight = ops.exp(-0.5 * squared / width**2)
-        functions += [weight * f for f in (x, y, x**2 - y**2, 2 * x * y)]
+        functions += [weight * x, weight * y]
+    for width in _SHAPE_WIDTHS:
+        weight = ops.exp(-0.5 * squared / width**2)
+        functions += [weight * (x**2 - y**2), weight * (2 * x * y)]
+    functions.append(weight * squared)
     return ops.stack(functions, axis=1)
 
 
