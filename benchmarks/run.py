@@ -9,14 +9,16 @@ several runs in processor time (wall time for two jobs), so that a busy machine 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
 import functools
-import resource
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import btk
 import galsim
@@ -118,17 +120,12 @@ def bench_generator():
     for batch_size in (20, 100):
         ours, btks = generator("ours", batch_size), generator("btk", batch_size)
         next(ours)
-        elapsed = fastest([ours.__next__, btks.__next__], repeats=2, clock=time.process_time)
+        elapsed = fastest([ours.__next__, btks.__next__], repeats=3, clock=time.process_time)
         what = f"generator, batch {batch_size} ({batch_size / elapsed[0]:.0f} blends/s)"
         against = f"CatsimGenerator ({batch_size / elapsed[1]:.0f} blends/s)"
         row(what, against, elapsed[1] / elapsed[0], "≥ 8")
     one, two = generator("ours", 100), generator("ours", 100, njobs=2)
-    walls = []
-    for made in (one, two):
-        next(made)
-        start = time.perf_counter()
-        next(made)
-        walls.append(time.perf_counter() - start)
+    walls = fastest([one.__next__, two.__next__], repeats=6, clock=time.perf_counter)
     row("generator, 2 jobs, wall time", "1 job", walls[0] / walls[1], "≥ 1.6")
     peaks = []
     for kind in ("ours", "btk"):
@@ -144,9 +141,15 @@ def print_peak(kind):
     """Prints by how many MB the peak of the resident memory grows over a batch of 100."""
     next(generator(kind, 1))
     made = generator(kind, 100)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     next(made)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(peak_memory() - before)
+
+
+def peak_memory():
+    """Returns the peak of the resident memory, MB; that of `resource` would be the parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
 def bench_scaling():

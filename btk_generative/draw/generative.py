@@ -1,5 +1,6 @@
 """The generator of blends of generative galaxies."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,17 +155,21 @@ class GenerativeGenerator(StreamGenerator):
             (MORPHOLOGY, int(row["blend_index"]), int(row["galaxy_index"]))
             for row in table[["blend_index", "galaxy_index"]][sampled]
         ]
-        drawn = self.model.sample(
-            conditions[sampled],
-            random_normal=normals(self.seed, keys, self.model.random_size),
-        )
-        size = self.model.stamp_size
+        random_normal = normals(self.seed, keys, self.model.random_size)
+        size, oriented = self.model.stamp_size, self.model.oriented
         images, scale = np.zeros((len(table), size, size), np.float32), np.ones(len(table))
-        images[sampled], scale[sampled] = drawn.images, drawn.pixel_scale * ratio[sampled]
-        angle = position_angle(table) + np.deg2rad(table["btk_rotation"])
-        if not drawn.oriented:
-            angle[sampled] -= drawn.position_angle()
-        return Looks(LightProfiles(images, scale, drawn.oriented), np.asarray(angle), parametric)
+        angle = np.array(position_angle(table) + np.deg2rad(table["btk_rotation"]))
+
+        def sample(part):
+            rows = sampled[part]
+            drawn = self.model.sample(conditions[rows], random_normal=random_normal[part])
+            images[rows], scale[rows] = drawn.images, drawn.pixel_scale * ratio[rows]
+            if not oriented:
+                angle[rows] -= drawn.position_angle()
+
+        with ThreadPoolExecutor(self.njobs) as pool:
+            list(pool.map(sample, np.array_split(np.arange(len(sampled)), self.njobs)))
+        return Looks(LightProfiles(images, scale, oriented), angle, parametric)
 
     def _raise_outside(self, conditions, inside, table) -> None:
         if inside.all():
