@@ -7,7 +7,7 @@ from astropy.table import MaskedColumn, Table
 
 from btk_generative.conditions import from_catsim, half_light_radius
 from btk_generative.config import load_config
-from btk_generative.errors import CatalogError
+from btk_generative.errors import CatalogError, OutputError
 from btk_generative.models import load_model
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.default.cosmos import read_fits
@@ -176,6 +176,16 @@ def test_the_whole_path_gives_a_model(tmp_path, data, request, monkeypatch):
 
     monkeypatch.setenv("BTK_GENERATIVE_DATA", str(data("cosmos_catalog").parent))
     config = load_config(request.config.rootpath / "configs/train_default.yaml", TrainConfig)
-    trained = load_model(run(config.smoke(), tmp_path / "out"))
-    images = trained.sample(conditions(zphot=[0.5, 1.0]), rng=1).images
+    folder = tmp_path / "out"
+    galaxies = conditions(zphot=[0.5, 1.0])
+    images = load_model(run(config.smoke(), folder)).sample(galaxies, rng=1).images
     np.testing.assert_allclose(images.sum(axis=(1, 2)), 1, rtol=1e-5)
+
+    with pytest.raises(OutputError, match="--resume"):
+        run(config.smoke(), folder)
+    with pytest.raises(OutputError, match="no training of this configuration"):
+        run(config.smoke().model_copy(update={"seed": 7}), folder, resume=True)
+    for lost in ("model.tar.gz", "structure.json"):  # as if killed while fitting the second flow
+        (folder / lost).unlink()
+    again = load_model(run(config.smoke(), folder, resume=True)).sample(galaxies, rng=1).images
+    np.testing.assert_array_equal(again, images)

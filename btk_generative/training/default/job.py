@@ -1,5 +1,6 @@
 """From a configuration to the default model's artifact."""
 
+import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +42,8 @@ def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
     Args:
         config: What to train on, and how.
         output: Folder to write to, new or empty.
-        resume: Whether the folder may hold something; this training is short and starts afresh.
+        resume: Whether to go on where a training of the same configuration was stopped; a flow that
+            was fitted is taken as it is.
 
     Returns:
         The path of the artifact.
@@ -49,33 +51,52 @@ def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
     Raises:
         CatalogError: If the data cannot be read.
         ModelError: If the training fails.
-        OutputError: If the folder is in use or cannot be written.
+        OutputError: If the folder is in use, holds another training, or cannot be written.
     """
-    if output.exists() and any(output.iterdir()) and not resume:
-        raise OutputError(f"{output} already holds something; choose another folder")
+    settings = output / "settings.json"
+    dump = config.model_dump_json(indent=1)
+    if output.exists() and any(output.iterdir()):
+        if not resume:
+            raise OutputError(
+                f"{output} already holds something; go on with --resume, or choose another folder"
+            )
+        if not settings.exists() or settings.read_text() != dump:
+            raise OutputError(
+                f"{output} holds no training of this configuration; choose another folder"
+            )
     galaxies = read_fits(config.path(config.catalog))[config.first_row : config.last_row]
     stamps = config.path(config.structure.stamps)
     residuals = read_residuals(stamps, config.structure.number)
-    shape, metrics = train_shape(config, galaxies)
-    fields, more = train_structure(config, residuals)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        settings.write_text(dump)
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    shape, metrics = train_shape(config, galaxies, output)
+    fields, more = train_structure(config, residuals, output)
     model, metrics = GalaxyModel(shape, fields), metrics | more
     path = output / "model.tar.gz"
     write_artifact(path, model, card(config, galaxies, residuals, model.random_size, metrics))
     return path
 
 
-def train_shape(config: TrainConfig, galaxies: FittedGalaxies) -> tuple[ShapeModel, dict]:
+def train_shape(
+    config: TrainConfig, galaxies: FittedGalaxies, folder: Path
+) -> tuple[ShapeModel, dict]:
     """Trains the model of smooth shapes; a twentieth of the galaxies only measures the fit."""
     keras.utils.set_random_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     model = ShapeModel(galaxies, config.seed, **config.shape.network())
     scores, context = model.training_set(galaxies, rng)
     held_out = np.tile(rng.random(len(galaxies)) < _HELD_OUT, 2)
-    history = fit_flow(model.flow, scores, context, held_out, config.shape)
+    kept = folder / "shape.json"
+    history = _fitted(kept, model.flow, scores, context, held_out, config.shape)
     return model, _metrics("shape", history, scores[held_out])
 
 
-def train_structure(config: TrainConfig, residuals: Residuals) -> tuple[StructureModel, dict]:
+def train_structure(
+    config: TrainConfig, residuals: Residuals, folder: Path
+) -> tuple[StructureModel, dict]:
     """Trains the model of structure; a twentieth of the stamps only measures the flow's fit."""
     options = config.structure
     keras.utils.set_random_seed(config.seed)
@@ -88,16 +109,32 @@ def train_structure(config: TrainConfig, residuals: Residuals) -> tuple[Structur
     context = np.tile(keras.ops.convert_to_numpy(context), (len(factors), 1))
     held_out = np.tile(rng.random(len(residuals.ratio)) < _HELD_OUT, len(factors))
     factors = factors.reshape(len(held_out), -1)
-    history = fit_flow(model.flow, factors, context, held_out, options.flow)
+    kept = folder / "structure.json"
+    history = _fitted(kept, model.flow, factors, context, held_out, options.flow)
     return model, _metrics("structure", history, factors[held_out])
+
+
+def _fitted(kept: Path, flow, *arguments) -> dict:
+    """Fits a flow, or takes the weights that an earlier run has kept; returns the losses."""
+    weights = kept.with_suffix(".weights.h5")
+    if not kept.exists():
+        history = fit_flow(flow, *arguments).history
+        try:
+            flow.save_weights(weights)
+            kept.with_suffix(".part").write_text(json.dumps(history))
+            kept.with_suffix(".part").replace(kept)  # last: only a whole fit has this file
+        except OSError as error:
+            raise OutputError(f"{kept.parent}: {error.strerror or error}") from error
+    flow.load_weights(weights)
+    return json.loads(kept.read_text())
 
 
 def _metrics(name, history, held_out) -> dict:
     """Returns mean negative log densities, and that of independent normal variables."""
     normal = 0.5 * np.sum(held_out**2 + np.log(2 * np.pi), axis=1).mean()
     return {
-        f"{name}_training_loss": round(history.history["loss"][-1], 4),
-        f"{name}_validation_loss": round(history.history["val_loss"][-1], 4),
+        f"{name}_training_loss": round(history["loss"][-1], 4),
+        f"{name}_validation_loss": round(history["val_loss"][-1], 4),
         f"{name}_validation_loss_normal": round(float(normal), 4),
     }
 
