@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
+from btk_generative.config import StrictModel
 from btk_generative.errors import ModelError, OutputError
 from btk_generative.training.dataset import write_whole
 from btk_generative.training.inputs import Inputs
@@ -55,7 +56,7 @@ def check_run(folder: Path, settings: TrainSettings, resume: bool) -> None:
             )
 
 
-def save_settings(folder: Path, settings: TrainSettings) -> None:
+def save_settings(folder: Path, settings: StrictModel) -> None:
     """Writes the settings, and makes the folder where it is not there yet.
 
     Raises:

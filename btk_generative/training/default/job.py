@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from btk_generative.errors import OutputError
 from btk_generative.models import write_artifact
+from btk_generative.training.dataset import write_whole
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.default.cosmos import FittedGalaxies, read_fits
 from btk_generative.training.default.fit import fit_flow
@@ -19,6 +20,7 @@ from btk_generative.training.default.residuals import Residuals, read_residuals
 from btk_generative.training.default.sersic import SIZE
 from btk_generative.training.default.shape import DOMAIN, ShapeModel
 from btk_generative.training.default.structure import StructureModel, fit_basis
+from btk_generative.training.run import save_settings
 
 INPUTS = {
     "zphot": ("", "redshift"),
@@ -54,24 +56,21 @@ def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
         OutputError: If the folder is in use, holds another training, or cannot be written.
     """
     settings = output / "settings.json"
-    dump = config.model_dump_json(indent=1)
     if output.exists() and any(output.iterdir()):
         if not resume:
             raise OutputError(
                 f"{output} already holds something; go on with --resume, or choose another folder"
             )
-        if not settings.exists() or settings.read_text() != dump:
+        if not settings.exists() or json.loads(settings.read_text()) != config.model_dump(
+            mode="json"
+        ):
             raise OutputError(
                 f"{output} holds no training of this configuration; choose another folder"
             )
     galaxies = read_fits(config.path(config.catalog))[config.first_row : config.last_row]
     stamps = config.path(config.structure.stamps)
     residuals = read_residuals(stamps, config.structure.number)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        settings.write_text(dump)
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror}") from error
+    save_settings(output, config)
     shape, metrics = train_shape(config, galaxies, output)
     fields, more = train_structure(config, residuals, output)
     model, metrics = GalaxyModel(shape, fields), metrics | more
@@ -121,10 +120,10 @@ def _fitted(kept: Path, flow, *arguments) -> dict:
         history = fit_flow(flow, *arguments).history
         try:
             flow.save_weights(weights)
-            kept.with_suffix(".part").write_text(json.dumps(history))
-            kept.with_suffix(".part").replace(kept)  # last: only a whole fit has this file
         except OSError as error:
             raise OutputError(f"{kept.parent}: {error.strerror or error}") from error
+        # last: only a whole fit has this file
+        write_whole(kept, lambda file: file.write(json.dumps(history).encode()))
     flow.load_weights(weights)
     return json.loads(kept.read_text())
 
