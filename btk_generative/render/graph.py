@@ -8,7 +8,7 @@ import numpy as np
 
 from btk_generative.errors import ConfigError
 from btk_generative.render import loops
-from btk_generative.render.renderer import Box, Placed, SurveyRenderer
+from btk_generative.render.renderer import Placed, SurveyRenderer
 
 CHUNK = 8
 """Galaxies that are drawn at once. Chunks are filled up to this size."""
@@ -82,7 +82,7 @@ class GraphRenderer(SurveyRenderer):
                 )
             return self._graphs[size]
 
-    def _render(self, box: Box, images, centre, slope, flux, point):
+    def _render(self, box: loops.Box, images, centre, slope, flux, point):
         """Draws a chunk: profiles ``[n, S, S]`` to images ``[n, bands, N, N]``."""
         import tensorflow as tf
 
@@ -109,7 +109,7 @@ class GraphRenderer(SurveyRenderer):
         drawn = tf.signal.irfft2d(rows, fft_length=[fine, fine]) * finer**2
         return drawn[..., : stamp * finer : finer, : stamp * finer : finer]
 
-    def _spectra(self, box: Box, images, centre, slope):
+    def _spectra(self, box: loops.Box, images, centre, slope):
         """Returns the transforms of a chunk of profiles, ``[n, 2 K + 1, K + 1]``."""
         import tensorflow as tf
 
@@ -129,10 +129,10 @@ class GraphRenderer(SurveyRenderer):
             places.append(
                 (tf.cast(low, tf.int32)[..., None] + np.arange(width) - width // 2 + 1) % grid
             )
-            sample = (position - low) * (len(self._table) - 1)
+            sample = (position - low) * (len(self._tables.spreading) - 1)
             index = tf.cast(sample, tf.int32)
             rest = tf.cast(sample - tf.floor(sample), tf.float32)[..., None]
-            first, second = tf.gather(self._table, index), tf.gather(self._table, index + 1)
+            first, second = tf.gather(self._tables.spreading, index), tf.gather(self._tables.spreading, index + 1)
             weights.append(first + rest * (second - first))
         spread = light[..., None, None] * weights[0][..., :, None] * weights[1][..., None, :]
         index = places[0][..., :, None] * grid + places[1][..., None, :]
@@ -145,10 +145,10 @@ class GraphRenderer(SurveyRenderer):
         ky, kx = np.arange(-half, half + 1)[:, None] / box.size, np.arange(half + 1) / box.size
         for a, b in ((0, 2), (1, 3)):
             cycles = tf.abs(slope[:, a, None, None] * kx + slope[:, b, None, None] * ky)
-            sample = tf.minimum(cycles * loops.INTERPOLANT_STEPS, len(self._interpolant) - 2.0)
+            sample = tf.minimum(cycles * loops.INTERPOLANT_STEPS, len(self._tables.interpolant) - 2.0)
             index = tf.cast(sample, tf.int32)
             rest = tf.cast(sample - tf.floor(sample), tf.float32)
-            first = tf.gather(self._interpolant, index)
-            second = tf.gather(self._interpolant, index + 1)
+            first = tf.gather(self._tables.interpolant, index)
+            second = tf.gather(self._tables.interpolant, index + 1)
             full *= tf.cast(first + rest * (second - first), tf.complex64)
         return full

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import galsim
 import numpy as np
-import scipy.fft
 
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
@@ -16,26 +15,6 @@ from btk_generative.render.transfer import BandTransfer, fast_size
 
 _OVERSAMPLING = 2.0
 _HIGHEST = 16  # cycles per profile pixel up to which the interpolant's transform is tabulated
-
-
-@dataclass(frozen=True)
-class Box:
-    """What is the same for all galaxies that are drawn on boxes of the same size."""
-
-    size: int
-    """L, pixels on a side."""
-    limit: tuple[float, float]
-    """Least and greatest x and y of the light that is drawn, from the box's first pixel."""
-    grid: int
-    """Points on a side of the grid on which profiles are spread."""
-    transfer: np.ndarray
-    """``[bands, 2 K + 1, K + 1]``, divided by the transform of the spreading kernel."""
-    extent: np.ndarray
-    """Greatest kx of each ky, the bands' and then that of all, ``[bands + 1, 2 K + 1]``."""
-    kernel: np.ndarray
-    """Transform of the spreading kernel along an axis, ``[2 K + 1]``."""
-    coarse: bool
-    """Whether only low frequencies matter, so that a profile may be taken with half its pixels."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +77,14 @@ class SurveyRenderer:
         self.pixel_scale = float(pixel_scale)
         self.stamp_size = int(stamp_size)
         self._bands = [BandTransfer(psf, self.pixel_scale, self.stamp_size) for psf in psfs]
-        self._table, self._kernel = loops.spreading_kernel(_OVERSAMPLING)
+        spreading, self._kernel = loops.spreading_kernel(_OVERSAMPLING)
         frequency = np.arange(_HIGHEST * loops.INTERPOLANT_STEPS + 2) / loops.INTERPOLANT_STEPS
-        self._interpolant = galsim.Quintic().kval(2 * np.pi * frequency).astype(np.float32)
-        self._interpolant[-2:] = 0
-        self._boxes: dict[tuple[str, int], Box] = {}
+        interpolant = galsim.Quintic().kval(2 * np.pi * frequency).astype(np.float32)
+        interpolant[-2:] = 0
+        self._tables = loops.Tables(spreading, interpolant, wings.weights())
+        self._boxes: dict[tuple[str, int], loops.Box] = {}
         self._lock = threading.Lock()
         self._multiple = math.lcm(2 * self._bands[0].sampling, 2 * wings.STEP)
-        self._row_weights = wings.row_weights()
         self._cores = self._part()
 
     def draw(
@@ -175,87 +154,17 @@ class SurveyRenderer:
 
     def _draw(self, placed: list["Placed"], flux, point, out, rows) -> None:
         """Draws galaxies into ``out[rows]``."""
+        flux, point, tables = flux.astype(np.float32), point.astype(np.float32), self._tables
         for galaxy, f, p, row in zip(placed, flux, point, rows, strict=True):
-            f, p = f.astype(np.float32), p.astype(np.float32)
+            lie = galaxy.image, galaxy.centre, galaxy.slope, galaxy.height, f, p
             if galaxy.core_size:
-                self._draw_parted(galaxy, f, p, out[row])
+                core, around = self._box("core", galaxy.core_size), self._box("wings", galaxy.size)
+                parts = loops.draw_parted(*lie, core, around, tables, self.stamp_size)
+                loops.add_parts(*parts, tables.wings, out[row])
             else:
                 box = self._box("whole", galaxy.size)
-                spectrum = self._spectrum(galaxy, galaxy.centre, box)
-                folded = self._fold(spectrum, galaxy.centre, f, p, box, box.size)
-                out[row] = _images(folded, box.size, self.stamp_size)[:, :, : self.stamp_size]
-
-    def _draw_parted(self, galaxy: Placed, flux, point, out: np.ndarray) -> None:
-        """Draws a galaxy with the cores of the PSFs and with their wings, and adds the two."""
-        size = galaxy.core_size
-        first = tuple(math.floor(value) - size // 2 for value in galaxy.centre)
-        centre = galaxy.centre[0] - first[0], galaxy.centre[1] - first[1]
-        box = self._box("core", size)
-        spectrum = self._spectrum(galaxy, centre, box)
-        core = _images(self._fold(spectrum, centre, flux, point, box, size), size, size)
-        box = self._box("wings", galaxy.size)
-        spectrum = self._spectrum(galaxy, galaxy.centre, box)
-        rows = box.size // wings.STEP
-        folded = self._fold(spectrum, galaxy.centre, flux, point, box, rows)
-        loops.add_parts(core, first, _images(folded, box.size, rows), self._row_weights, out)
-
-    def _spectrum(self, galaxy: Placed, centre, box: Box) -> np.ndarray:
-        """Returns the transform of a profile at its place, times that of the spreading kernel.
-
-        Args:
-            galaxy: The profile.
-            centre: Position of its centre, survey pixels from the box's first pixel.
-            box: The periodic box.
-        """
-        step = box.grid / box.size
-        limit = box.limit[0] * step, box.limit[1] * step
-        height = galaxy.height * step
-        centre = centre[0] * step, centre[1] * step
-        row0 = math.floor(max(centre[1] - height, limit[0])) - loops.WIDTH // 2
-        last = math.floor(min(centre[1] + height, limit[1])) + loops.WIDTH // 2 + 1
-        grid = np.empty((max(last + 1 - row0, 1), box.grid + loops.WIDTH), np.float32)
-        image = galaxy.image
-        if box.coarse and len(image) % 2 == 0:
-            image, step = loops.halve(image), 2 * step
-        steps = tuple(value * step for value in galaxy.slope)
-        loops.spread(image, centre, steps, limit, self._table, row0, box.grid, grid)
-        full = np.empty((box.grid, len(box.kernel) // 2 + 1), np.complex64)
-        loops.place_rows(scipy.fft.rfft(grid[:, : box.grid], axis=1), row0, full)
-        full = scipy.fft.fft(full, axis=0, overwrite_x=True)
-        spectrum = np.empty((len(box.kernel), full.shape[1]), np.complex64)
-        turns = tuple(value / box.size for value in galaxy.slope)
-        loops.apply_interpolant(full, turns, self._interpolant, box.extent[-1], spectrum)
-        return spectrum
-
-    def _fold(self, spectrum, centre, flux, point, box: Box, samples: int) -> np.ndarray:
-        """Returns the spectra of images, ``[bands, samples, samples / 2 + 1]``.
-
-        Args:
-            spectrum: Of the galaxy, from ``_spectrum``.
-            centre: Position of the galaxy, survey pixels from the box's first pixel.
-            flux: Of the galaxy in each band.
-            point: Of a point source at its centre in each band.
-            box: The periodic box.
-            samples: Samples of the images on a side.
-        """
-        half = len(box.kernel) // 2
-        phase_x = phase_y = np.empty(0, np.complex64)
-        if point.any():
-            turns = np.arange(-half, half + 1) / box.size
-            phase_x = (box.kernel * np.exp(-2j * np.pi * centre[0] * turns))[half:]
-            phase_y = box.kernel * np.exp(-2j * np.pi * centre[1] * turns)
-        folded = np.empty((len(flux), samples, samples // 2 + 1), np.complex64)
-        loops.fold(
-            spectrum,
-            box.transfer,
-            box.extent,
-            flux,
-            point,
-            phase_y.astype(np.complex64),
-            phase_x.astype(np.complex64),
-            folded,
-        )
-        return folded
+                drawn = loops.draw(*lie, box, tables, self.stamp_size)
+                out[row] = drawn[:, :, : self.stamp_size]
 
     def _box_sizes(self, distance, width: float, height: float, bulk: float) -> tuple[int, int]:
         """Returns the sizes of the periodic boxes on which a galaxy is drawn right.
@@ -279,7 +188,7 @@ class SurveyRenderer:
         outskirts = max(distance[0] + width, distance[1] + height)
         least = max(stamp + 2 * (max(distance) + bulk), 0.625 * stamp + 16 + outskirts)
         core = fast_size(2 * wings.REACH + 2 * max(width, height))
-        if self._cores and least < greatest and core < 0.75 * least:
+        if self._cores and least < greatest and core < 0.9 * least:
             return fast_size(least, self._multiple), core
         multiple = 2 * self._bands[0].sampling
         size = fast_size(stamp + 8, multiple)
@@ -287,14 +196,14 @@ class SurveyRenderer:
             size = fast_size(size * 1.06, multiple)
         return size, 0
 
-    def _box(self, kind: str, size: int) -> Box:
+    def _box(self, kind: str, size: int) -> loops.Box:
         """Returns the box for the "whole" PSFs, for their "core" or for their "wings"."""
         with self._lock:
             if (kind, size) not in self._boxes:
                 self._boxes[kind, size] = self._make_box(kind, size)
             return self._boxes[kind, size]
 
-    def _make_box(self, kind: str, size: int) -> Box:
+    def _make_box(self, kind: str, size: int) -> loops.Box:
         limit = (0.0, float(size)) if kind == "core" else (self.stamp_size - size, float(size))
         if kind == "core":
             cuts = [
@@ -306,7 +215,7 @@ class SurveyRenderer:
         reach = [band.max_frequency * size for band in self._bands]
         if kind == "wings":
             cuts = [
-                wings.wings_transfer(wings.part(cut, size)[1], size) / wings.STEP for cut in cuts
+                wings.wings_transfer(wings.part(cut, size)[1], size) / wings.STEP**2 for cut in cuts
             ]
             reach = [2.0 * size] * len(cuts)
         half = max(cut.shape[1] for cut in cuts) - 1
@@ -322,7 +231,8 @@ class SurveyRenderer:
             extent[i][inside] = np.minimum(np.floor(np.sqrt(last**2 - ky[inside] ** 2)), k)
         extent[-1] = extent.max(0)
         transfer /= kernel[:, None] * kernel[half:]
-        return Box(size, limit, grid, transfer, extent, kernel, coarse=kind == "wings")
+        samples = size // wings.STEP if kind == "wings" else size
+        return loops.Box(size, samples, limit, grid, transfer, extent, kernel)
 
     def _part(self) -> list[tuple[np.ndarray, int]]:
         """Returns the cores of the PSFs and their samples per pixel; none with uneven wings."""
@@ -334,12 +244,6 @@ class SurveyRenderer:
                 return []
             cores.append((core, len(core) // size))
         return cores
-
-
-def _images(folded: np.ndarray, size: int, rows: int) -> np.ndarray:
-    """Transforms spectra back: ``rows`` rows of images of ``size`` pixels."""
-    columns = scipy.fft.ifft(folded, axis=1, overwrite_x=True)[:, :rows]
-    return scipy.fft.irfft(columns, n=size, axis=2)
 
 
 def _array(name: str, values, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A PSF parted into its core and its wings, which are drawn apart.
 
 The core is compact: a galaxy is convolved with it on a box not much larger than the galaxy. The
-wings fill the stamp, but they are smooth: they are drawn on every fourth row only, and the rows
-between are interpolated.
+wings fill the stamp, but they are smooth: they are drawn on every fourth pixel of every fourth row
+only, and interpolated.
 """
 
 import math
@@ -12,7 +12,7 @@ import scipy.fft
 import scipy.special
 
 STEP = 4
-"""Pixels between two rows, and between two samples of the wings' transfer function."""
+"""Pixels between two samples of the wings along an axis."""
 
 REACH = 32
 """Pixels from the centre at which the core ends."""
@@ -23,18 +23,18 @@ _TAPS = 6
 _TOLERANCE = 2e-6  # share of the peak by which the interpolated wings may be off
 
 
-def row_weights() -> np.ndarray:
-    """Returns the weights of the rows around a pixel's, float32, shape ``[STEP, taps]``.
+def weights() -> np.ndarray:
+    """Returns the weights of the samples around a pixel's, float32, shape ``[STEP, taps]``.
 
-    They are those of Lagrange's interpolation; tap t is row ``y // STEP + t - taps / 2 + 1``.
+    They are those of Lagrange's interpolation; tap t is sample ``y // STEP + t - taps / 2 + 1``.
     """
     nodes = np.arange(_TAPS) - _TAPS // 2 + 1.0
-    weights = np.ones((STEP, _TAPS))
+    table = np.ones((STEP, _TAPS), np.float32)
     for phase in range(STEP):
         for tap in range(_TAPS):
             others = np.delete(nodes, tap)
-            weights[phase, tap] = np.prod((phase / STEP - others) / (nodes[tap] - others))
-    return weights.astype(np.float32)
+            table[phase, tap] = np.prod((phase / STEP - others) / (nodes[tap] - others))
+    return table
 
 
 def part(transfer: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,15 +90,17 @@ def wings_transfer(wings: np.ndarray, size: int) -> np.ndarray:
 
 
 def are_smooth(core: np.ndarray, wings: np.ndarray, size: int) -> bool:
-    """Returns whether the wings of `part` can be had from every fourth row and low frequencies."""
+    """Returns whether the wings of `part` can be had from every fourth pixel and row."""
     transfer = wings_transfer(wings, size)
-    k, rows = transfer.shape[1] - 1, size // STEP
-    full = np.zeros((rows, size // 2 + 1), complex)
+    k, samples = transfer.shape[1] - 1, size // STEP
+    full = np.zeros((samples, samples // 2 + 1), complex)
     full[np.arange(-k, k + 1), : k + 1] = transfer
-    drawn = scipy.fft.irfft2(full, s=(rows, size)) * rows / size
+    drawn = scipy.fft.irfft2(full, s=(samples, samples)) / STEP**2
     pixel = np.arange(size)
-    taps = (pixel[:, None] // STEP + np.arange(_TAPS) - _TAPS // 2 + 1) % rows
-    drawn = np.einsum("yt,ytx->yx", row_weights()[pixel % STEP], drawn[taps])
+    taps = (pixel[:, None] // STEP + np.arange(_TAPS) - _TAPS // 2 + 1) % samples
+    of_pixel = weights()[pixel % STEP]
+    drawn = np.einsum("yt,ytx->yx", of_pixel, drawn[taps])
+    drawn = np.einsum("xt,yxt->yx", of_pixel, drawn[:, taps])
     finer = len(wings) // size
     exact = wings[::finer, ::finer] * finer**2
     return bool(np.abs(drawn - exact).max() < _TOLERANCE * (core + wings).max() * finer**2)
