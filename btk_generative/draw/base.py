@@ -37,9 +37,6 @@ class Galaxies:
     slot: np.ndarray
     """Row of each galaxy in the isolated images flattened to ``[batch * max_number, ...]``."""
 
-    def __getitem__(self, rows) -> "Galaxies":
-        return Galaxies(self.table[rows], self.slot[rows])
-
 
 class StreamGenerator(DrawBlendsGenerator):
     """A BTK generator of which every galaxy and all noise are functions of seed and indices.
@@ -111,6 +108,7 @@ class StreamGenerator(DrawBlendsGenerator):
         self.seed = int(seed)
         self._next_blend = 0
         self._memory = Memory()
+        self._sky = {name: sky_levels(survey) for name, survey in self.surveys.items()}
 
     def _check_compatibility(self, survey: Survey) -> None:
         if not isinstance(self.catalog, CatsimCatalog):
@@ -193,14 +191,14 @@ class StreamGenerator(DrawBlendsGenerator):
         images = self._memory.empty((self.batch_size, n_bands, size, size))
         psf = self._get_psf_from_survey(survey)
         flat = isolated.reshape(-1, n_bands, size, size)
-        flux, sky = band_flux(galaxies.table, survey), sky_levels(survey)
+        flux, sky = band_flux(galaxies.table, survey), self._sky[survey.name]
         bounds = np.searchsorted(
             galaxies.table["blend_index"], first + np.arange(self.batch_size + 1)
         )
 
         def draw(blends):
             part = slice(bounds[blends.start], bounds[blends.stop])
-            self._draw(galaxies[part], self._select(looks, part), flux[part], survey, psf, flat)
+            self._draw(galaxies, looks, part, flux, survey, psf, flat)
             for index in range(blends.start, blends.stop):
                 number = bounds[index + 1] - bounds[index]
                 isolated[index, number:] = 0
@@ -255,7 +253,7 @@ class StreamGenerator(DrawBlendsGenerator):
         image = np.zeros((1, 1, size, size))
         bands = [filt.name]
         flux = band_flux(row.table, survey, bands)
-        self._draw(row, self._morphology(row), flux, survey, [psf], image, bands)
+        self._draw(row, self._morphology(row), slice(1), flux, survey, [psf], image, bands)
         scale = survey.pixel_scale.to_value("arcsec")
         return galsim.Image(image[0, 0].astype(np.float32), scale=scale)
 
@@ -263,23 +261,30 @@ class StreamGenerator(DrawBlendsGenerator):
     def _morphology(self, galaxies: Galaxies):
         """Returns what the galaxies look like, whatever the survey, in a form of its own."""
 
-    @staticmethod
-    @abstractmethod
-    def _select(looks, rows: slice):
-        """Returns the part of `_morphology` that belongs to some rows."""
-
     @abstractmethod
     def _draw(
         self,
         galaxies: Galaxies,
         looks,
+        rows: slice,
         flux: np.ndarray,
         survey: Survey,
         psf: list,
         out: np.ndarray,
         bands=None,
     ) -> None:
-        """Draws galaxies of given `band_flux` into ``out[galaxies.slot]``, ``[bands, N, N]``."""
+        """Draws some rows of the galaxies, of given `band_flux`, into ``out[galaxies.slot]``.
+
+        Args:
+            galaxies: All galaxies of the batch.
+            looks: What `_morphology` returned.
+            rows: The rows to draw.
+            flux: `band_flux` of all galaxies.
+            survey: BTK survey.
+            psf: PSF of every band.
+            out: Array of shape ``[..., bands, N, N]``.
+            bands: Names of the bands, all of the survey's where not given.
+        """
 
 
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:

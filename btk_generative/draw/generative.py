@@ -31,14 +31,15 @@ class Looks:
     profiles: LightProfiles
     """Profiles; a galaxy that is only an AGN, or is drawn parametrically, has an empty one."""
 
-    angle: np.ndarray
-    """Counter-clockwise rotation of the profile, radians, before any shear."""
+    pose: np.ndarray
+    """Position x and y in arcsec from the centre of the stamp, counter-clockwise rotation of the
+    profile in radians, before any shear, and shear g1 and g2, ``[n, 5]``."""
+
+    agn: np.ndarray
+    """Share of the flux that comes from the AGN."""
 
     parametric: np.ndarray
     """Whether the catalogue's bulge and disk are drawn instead."""
-
-    def __getitem__(self, rows) -> "Looks":
-        return Looks(self.profiles[rows], self.angle[rows], self.parametric[rows])
 
 
 class GenerativeGenerator(StreamGenerator):
@@ -158,18 +159,21 @@ class GenerativeGenerator(StreamGenerator):
         random_normal = normals(self.seed, keys, self.model.random_size)
         size, oriented = self.model.stamp_size, self.model.oriented
         images, scale = np.zeros((len(table), size, size), np.float32), np.ones(len(table))
-        angle = np.array(position_angle(table) + np.deg2rad(table["btk_rotation"]))
+        pose = np.zeros((len(table), 5))
+        pose[:, 0], pose[:, 1], pose[:, 2] = table["ra"], table["dec"], _angle(table)
+        if self.apply_shear:
+            pose[:, 3], pose[:, 4] = table["g1"], table["g2"]
 
         def sample(part):
             rows = sampled[part]
             drawn = self.model.sample(conditions[rows], random_normal=random_normal[part])
             images[rows], scale[rows] = drawn.images, drawn.pixel_scale * ratio[rows]
             if not oriented:
-                angle[rows] -= drawn.position_angle()
+                pose[rows, 2] -= drawn.position_angle()
 
         with ThreadPoolExecutor(self.njobs) as pool:
             list(pool.map(sample, np.array_split(np.arange(len(sampled)), self.njobs)))
-        return Looks(LightProfiles(images, scale, oriented), angle, parametric)
+        return Looks(LightProfiles(images, scale, oriented), pose, agn_share(table), parametric)
 
     def _raise_outside(self, conditions, inside, table) -> None:
         if inside.all():
@@ -185,42 +189,25 @@ class GenerativeGenerator(StreamGenerator):
                     "use out_of_domain='clip' or 'parametric', or select other galaxies"
                 )
 
-    @staticmethod
-    def _select(looks: Looks, rows: slice) -> Looks:
-        return looks[rows]
-
-    def _draw(self, galaxies, looks, flux, survey, psf, out, bands=None) -> None:
+    def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
-        if looks.parametric.any():
-            rows = np.flatnonzero(looks.parametric)
-            draw_parametric(galaxies[rows], survey, psf, out, bands, self.apply_shear)
-            rows = np.flatnonzero(~looks.parametric)
-            if len(rows) == 0:
-                return
-            galaxies, looks, flux = galaxies[rows], looks[rows], flux[rows]
-        table = galaxies.table
-        agn = agn_share(table)[:, None]
-        shear = (table["g1"], table["g2"]) if self.apply_shear else (0.0, 0.0)
-        lie = [
-            np.broadcast_to(np.asarray(value, dtype=np.float64), len(table))
-            for value in (table["ra"], table["dec"], looks.angle, *shear)
-        ]
+        rows = np.arange(len(flux))[rows]
+        parametric = looks.parametric[rows]
+        if parametric.any():
+            draw_parametric(galaxies, rows[parametric], survey, psf, out, bands, self.apply_shear)
+            rows = rows[~parametric]
+        agn = looks.agn[rows, None]
+        profiles, pose, slot = looks.profiles[rows], looks.pose[rows].T, galaxies.slot[rows]
+        point, light = flux[rows] * agn, flux[rows] * (1 - agn)
         renderer = self._renderer(survey, psf, out.shape[-1])
-        profiles, light = looks.profiles, flux * (1 - agn)
         if self.color == "components":
-            profiles, light, rows, others = _two_colours(profiles, light, table, looks, bands)
-        renderer.draw(
-            profiles,
-            light,
-            *lie,
-            point_flux=flux * agn if agn.any() else None,
-            out=out,
-            rows=galaxies.slot,
-        )
+            table = galaxies.table[rows]
+            profiles, light, mixed, others = _two_colours(profiles, light, table, pose[2], bands)
+        renderer.draw(profiles, light, *pose, point_flux=point, out=out, rows=slot)
         if self.color == "components":
-            disks = renderer.draw(*others, *(value[rows] for value in lie))
-            for slot, disk in zip(galaxies.slot[rows], disks, strict=True):
-                out[slot] += disk
+            disks = renderer.draw(*others, *pose[:, mixed])
+            for place, disk in zip(slot[mixed], disks, strict=True):
+                out[place] += disk
 
     def _renderer(self, survey: Survey, psf: list, size: int) -> SurveyRenderer:
         """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""
@@ -232,7 +219,12 @@ class GenerativeGenerator(StreamGenerator):
         return renderer
 
 
-def _two_colours(profiles: LightProfiles, flux, table, looks: Looks, bands):
+def _angle(table) -> np.ndarray:
+    """Returns the angle of every galaxy in the stamp, counter-clockwise, radians."""
+    return np.asarray(position_angle(table) + np.deg2rad(table["btk_rotation"]))
+
+
+def _two_colours(profiles: LightProfiles, flux, table, angle, bands):
     """Takes the disks out of the profiles of galaxies with bulge and disk.
 
     Returns:
@@ -241,8 +233,8 @@ def _two_colours(profiles: LightProfiles, flux, table, looks: Looks, bands):
     """
     share, of_band = bulge_shares(table, bands)
     rows = np.flatnonzero((share > 0) & (share < 1))
-    turned = position_angle(table) + np.deg2rad(table["btk_rotation"]) - looks.angle
-    bulge, disk, *sums = split(profiles[rows], table[rows], share[rows], np.asarray(turned)[rows])
+    turned = _angle(table) - angle
+    bulge, disk, *sums = split(profiles[rows], table[rows], share[rows], turned[rows])
     weights = [
         w * s[:, None] for w, s in zip((of_band[rows], 1 - of_band[rows]), sums, strict=True)
     ]

@@ -8,19 +8,20 @@ from btk_generative.draw.base import Galaxies, StreamGenerator
 
 
 def draw_parametric(
-    galaxies: Galaxies, survey: Survey, psf: list, out: np.ndarray, bands, apply_shear: bool
+    galaxies: Galaxies, rows, survey: Survey, psf: list, out: np.ndarray, bands, apply_shear: bool
 ) -> None:
-    """Draws every galaxy as BTK's CatsimGenerator does, into ``out[galaxies.slot]``.
+    """Draws galaxies as BTK's CatsimGenerator does, into ``out[galaxies.slot]``.
 
     Args:
-        galaxies: Galaxies to draw.
+        galaxies: Galaxies.
+        rows: Those to draw.
         survey: BTK survey.
         psf: PSF of every band.
         out: Array of shape ``[..., bands, N, N]``.
         bands: Names of the bands.
         apply_shear: Whether to apply columns ``g1`` and ``g2``.
     """
-    for entry, slot in zip(galaxies.table, galaxies.slot, strict=True):
+    for entry, slot in zip(galaxies.table[rows], galaxies.slot[rows], strict=True):
         for image, band, kernel in zip(out[slot], bands, psf, strict=True):
             filt = survey.get_filter(band)
             image[:] = render_single_catsim_galaxy(
@@ -38,10 +39,6 @@ class ParametricGenerator(StreamGenerator):
     def _morphology(self, galaxies: Galaxies) -> None:
         return None
 
-    @staticmethod
-    def _select(looks: None, rows: slice) -> None:
-        return None
-
-    def _draw(self, galaxies, looks, flux, survey, psf, out, bands=None) -> None:
+    def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
-        draw_parametric(galaxies, survey, psf, out, bands, self.apply_shear)
+        draw_parametric(galaxies, rows, survey, psf, out, bands, self.apply_shear)

@@ -105,10 +105,10 @@ class Graph:
     path: str = "the model"
     """Where it comes from, for messages."""
 
-    _function: Any = field(default=None, repr=False, compare=False)
+    _run: Any = field(default=None, repr=False, compare=False)
 
     def __getstate__(self):
-        return {**self.__dict__, "_function": None}
+        return {**self.__dict__, "_run": None}
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the graph.
@@ -123,14 +123,10 @@ class Graph:
             ModelError: If TensorFlow cannot run the graph.
         """
         tf = import_tensorflow()
-        if self._function is None:
-            self._function = self._compile(tf)
-        tensors = []
-        for name, spec in zip(self.inputs, self._function.inputs, strict=False):
-            shape = [-1, *spec.shape.as_list()[1:]]
-            tensors.append(tf.constant(inputs[name].reshape(shape), spec.dtype))
+        if self._run is None:
+            self._run = self._compile(tf)
         try:
-            return {name: value.numpy() for name, value in self._function(*tensors).items()}
+            return self._run(inputs)
         except tf.errors.OpError as error:
             raise ModelError(f"{self.path}: the graph fails: {error.message}") from error
 
@@ -138,18 +134,23 @@ class Graph:
         graph_def = tf.compat.v1.GraphDef.FromString(self.definition)
         check_operations(graph_def, self.path)
         try:
-            wrapped = tf.compat.v1.wrap_function(
-                lambda: tf.graph_util.import_graph_def(graph_def, name=""), []
-            )
-            tensor = wrapped.graph.get_tensor_by_name
-            return wrapped.prune(
-                [tensor(name) for name in self.inputs.values()],
-                {key: tensor(name) for key, name in self.outputs.items()},
-            )
+            with tf.Graph().as_default() as graph:
+                tf.graph_util.import_graph_def(graph_def, name="")
+            taken = {key: graph.get_tensor_by_name(name) for key, name in self.inputs.items()}
+            made = {key: graph.get_tensor_by_name(name) for key, name in self.outputs.items()}
+            # A session, which any number of threads may run, takes less time than a tf.function.
+            run = tf.compat.v1.Session(graph=graph).make_callable(made, list(taken.values()))
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise ModelError(
                 f"{self.path}: TensorFlow {tf.__version__} cannot read the graph: {error}"
             ) from error
+        kinds = {
+            key: ([-1, *tensor.shape.as_list()[1:]], tensor.dtype.as_numpy_dtype)
+            for key, tensor in taken.items()
+        }
+        return lambda inputs: run(
+            *(inputs[key].reshape(shape).astype(kind) for key, (shape, kind) in kinds.items())
+        )
 
 
 def check_operations(graph_def, path, random: bool = False) -> None:

@@ -13,7 +13,7 @@ from btk_generative.models.card import ModelInput, parse
 from btk_generative.models.graph import Graph, import_tensorflow
 from btk_generative.models.profiles import LightProfiles
 
-CHUNK = 32
+CHUNK = 40
 """Galaxies decoded at a time: always as many, so that a galaxy never depends on its batch."""
 
 PRESENT = "_present"

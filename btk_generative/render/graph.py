@@ -115,6 +115,7 @@ class GraphRenderer(SurveyRenderer):
 
         n, side, half = images.shape[0], images.shape[1], len(box.kernel) // 2
         step, grid, width = box.grid / box.size, box.grid, loops.WIDTH
+        kernel, interpolant = self._tables.spreading, self._tables.interpolant
         offset = np.arange(side) - (side - 1) / 2
         j, i = np.meshgrid(offset, offset, indexing="ij")
         x = centre[:, 0, None, None] + slope[:, 0, None, None] * i + slope[:, 1, None, None] * j
@@ -129,10 +130,13 @@ class GraphRenderer(SurveyRenderer):
             places.append(
                 (tf.cast(low, tf.int32)[..., None] + np.arange(width) - width // 2 + 1) % grid
             )
-            sample = (position - low) * (len(self._tables.spreading) - 1)
+            sample = (position - low) * (len(kernel) - 1)
             index = tf.cast(sample, tf.int32)
             rest = tf.cast(sample - tf.floor(sample), tf.float32)[..., None]
-            first, second = tf.gather(self._tables.spreading, index), tf.gather(self._tables.spreading, index + 1)
+            first, second = (
+                tf.gather(kernel, index),
+                tf.gather(kernel, index + 1),
+            )
             weights.append(first + rest * (second - first))
         spread = light[..., None, None] * weights[0][..., :, None] * weights[1][..., None, :]
         index = places[0][..., :, None] * grid + places[1][..., None, :]
@@ -145,10 +149,10 @@ class GraphRenderer(SurveyRenderer):
         ky, kx = np.arange(-half, half + 1)[:, None] / box.size, np.arange(half + 1) / box.size
         for a, b in ((0, 2), (1, 3)):
             cycles = tf.abs(slope[:, a, None, None] * kx + slope[:, b, None, None] * ky)
-            sample = tf.minimum(cycles * loops.INTERPOLANT_STEPS, len(self._tables.interpolant) - 2.0)
+            sample = tf.minimum(cycles * loops.INTERPOLANT_STEPS, len(interpolant) - 2.0)
             index = tf.cast(sample, tf.int32)
             rest = tf.cast(sample - tf.floor(sample), tf.float32)
-            first = tf.gather(self._tables.interpolant, index)
-            second = tf.gather(self._tables.interpolant, index + 1)
+            first = tf.gather(interpolant, index)
+            second = tf.gather(interpolant, index + 1)
             full *= tf.cast(first + rest * (second - first), tf.complex64)
         return full

@@ -242,9 +242,8 @@ def refine(coarse, weights, rows, columns):
                 u, v, w, p, q, r = weights[step]
                 for i in range(_index(wanted)):
                     target[i * steps + step] = (
-                        (u * around[i] + v * around[i + 1] + w * around[i + 2])
-                        + (p * around[i + 3] + q * around[i + 4] + r * around[i + 5])
-                    )
+                        u * around[i] + v * around[i + 1] + w * around[i + 2]
+                    ) + (p * around[i + 3] + q * around[i + 4] + r * around[i + 5])
     return fine
 
 
