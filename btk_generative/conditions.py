@@ -11,7 +11,7 @@ import difflib
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
-from scipy.special import gammainc, gammaincinv
+from scipy.special import gamma, gammainc, gammaincinv
 
 from btk_generative.errors import CatalogError
 
@@ -207,14 +207,36 @@ def half_light_radius(conditions: Table) -> np.ndarray:
     bulge, disk = radius
     share = np.divide(share[0], share[0] + share[1], out=np.zeros(len(bulge)), where=bulge > 0)
     low, high = np.fmin(bulge, disk), np.fmax(bulge, disk)
+    found = np.sqrt(low * high)
     mixed = np.flatnonzero(high > low)
-    for _ in range(45 if len(mixed) else 0):
-        middle = 0.5 * (low[mixed] + high[mixed])
-        inside = share[mixed] * _inside(middle / bulge[mixed], 4)
-        inside += (1 - share[mixed]) * _inside(middle / disk[mixed], 1)
-        low[mixed] = np.where(inside < 0.5, middle, low[mixed])
-        high[mixed] = np.where(inside < 0.5, high[mixed], middle)
-    return 0.5 * (low + high)
+    if len(mixed):
+        parts = (bulge[mixed], share[mixed], 4), (disk[mixed], 1 - share[mixed], 1)
+        found[mixed] = _solve_half_light(parts, low[mixed], high[mixed])
+    return found
+
+
+def _solve_half_light(parts, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Returns the half-light radii of sums of Sersic profiles, by Newton's method in log radius.
+
+    Args:
+        parts: Half-light radii, shares of the light and index of each profile.
+        low: Radii below the wanted ones.
+        high: Radii above.
+    """
+    radius, found = np.sqrt(low * high), np.zeros(len(low), dtype=bool)
+    for _ in range(100):  # five or six do, unless the sizes are orders of magnitude apart
+        light = slope = 0.0
+        for size, share, n in parts:
+            x = gammaincinv(2 * n, 0.5) * (radius / size) ** (1 / n)
+            light = light + share * gammainc(2 * n, x)
+            slope = slope + share * x ** (2 * n) * np.exp(-x) / (n * gamma(2 * n))
+        low, high = np.where(light < 0.5, radius, low), np.where(light < 0.5, high, radius)
+        step = radius * np.exp(np.clip((0.5 - light) / slope, -5, 5))
+        step = np.where((low <= step) & (step <= high), step, np.sqrt(low * high))
+        radius, found = np.where(found, radius, step), found | (abs(step / radius - 1) < 1e-9)
+        if found.all():
+            break
+    return radius
 
 
 def clip(conditions: Table, inputs) -> tuple[Table, np.ndarray]:
@@ -230,22 +252,23 @@ def clip(conditions: Table, inputs) -> tuple[Table, np.ndarray]:
     Returns:
         The clipped table, and the ratio of the half-light radii before and after, shape ``[n]``.
     """
-    clipped = conditions.copy()
+    clipped, changed = conditions.copy(), np.zeros(len(conditions), dtype=bool)
     for given in inputs:
         if given.name in clipped.colnames and not given.name.endswith("_present"):
-            column = clipped[given.name]
-            column[:] = np.ma.clip(column, given.minimum, given.maximum)
+            values = np.ma.getdata(np.ma.asarray(clipped[given.name]))
+            inside = np.clip(values, given.minimum, given.maximum)
+            changed |= inside != values
+            values[:] = inside
+    ratio, rows = np.ones(len(conditions)), np.flatnonzero(changed)
+    if len(rows) == 0:
+        return clipped, ratio
+    before, after = conditions[rows], clipped[rows]
     if "bulge_hlr" in {given.name for given in inputs}:
-        ratio = half_light_radius(conditions) / half_light_radius(clipped)
+        ratio[rows] = half_light_radius(before) / half_light_radius(after)
     else:
-        before, after = (np.ma.filled(table["flux_radius"], 1.0) for table in (conditions, clipped))
-        ratio = before / after
+        before, after = (np.ma.filled(table["flux_radius"], 1.0) for table in (before, after))
+        ratio[rows] = before / after
     return clipped, np.where(np.isfinite(ratio), ratio, 1.0)
-
-
-def _inside(x: np.ndarray, n: int) -> np.ndarray:
-    """Returns the share of a Sersic profile's light within x half-light radii."""
-    return gammainc(2 * n, gammaincinv(2 * n, 0.5) * x ** (1 / n))
 
 
 def _values(table: Table, name: str) -> np.ndarray:

@@ -19,6 +19,8 @@ _STEPS = 1024  # positions between two grid points at which the spreading kernel
 INTERPOLANT_STEPS = 2048
 """Samples per cycle per profile pixel of the interpolant's transform."""
 
+_MARGIN = 3  # pixels of a profile over which the interpolant spreads one of them
+
 _index = np.uintp  # of an unsigned index the compiler need not ask whether it counts from the end
 
 _compiled = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
@@ -304,26 +306,27 @@ def place(image, scale, angle, g1, g2):
         g2: Reduced shear.
 
     Returns:
-        The derivatives of the position in survey pixels, (dx/di, dx/dj, dy/di, dy/dj); half the
-        extent of the frame along x and y; the greater root-mean-square extent of the light.
+        The derivatives of the position in survey pixels, (dx/di, dx/dj, dy/di, dy/dj); how far
+        light reaches from the centre along x and y; its greater root-mean-square extent.
     """
-    centre = (image.shape[0] - 1) / 2
-    ii = ij = jj = total = 0.0
-    for j in range(image.shape[0]):
-        for i in range(image.shape[1]):
-            value = np.float64(image[j, i])
-            total += value
-            ii += value * (i - centre) ** 2
-            ij += value * (i - centre) * (j - centre)
-            jj += value * (j - centre) ** 2
     scale = scale / np.sqrt(1 - g1**2 - g2**2)
     c, s = np.cos(angle), np.sin(angle)
     xi, xj = scale * ((1 + g1) * c + g2 * s), scale * (g2 * c - (1 + g1) * s)
     yi, yj = scale * (g2 * c + (1 - g1) * s), scale * ((1 - g1) * c - g2 * s)
-    xx = xi * xi * ii + 2 * xi * xj * ij + xj * xj * jj
-    yy = yi * yi * ii + 2 * yi * yj * ij + yj * yj * jj
+    middle = (image.shape[0] - 1) / 2
+    xx = yy = total = width = height = 0.0
+    for j in range(image.shape[0]):
+        for i in range(image.shape[1]):
+            value = np.float64(image[j, i])
+            x, y = xi * (i - middle) + xj * (j - middle), yi * (i - middle) + yj * (j - middle)
+            total += value
+            xx += value * x * x
+            yy += value * y * y
+            width = max(width, abs(x) if value != 0 else 0.0)
+            height = max(height, abs(y) if value != 0 else 0.0)
     bulk = np.sqrt(max(xx, yy) / total) if total > 0 else 0.0
-    return (xi, xj, yi, yj), (abs(xi) + abs(xj)) * centre, (abs(yi) + abs(yj)) * centre, bulk
+    width, height = width + _MARGIN * (abs(xi) + abs(xj)), height + _MARGIN * (abs(yi) + abs(yj))
+    return (xi, xj, yi, yj), width, height, bulk
 
 
 @_compiled
@@ -358,7 +361,7 @@ def draw(image, centre, slope, height, flux, point, box, tables, rows):
         image: The profile, ``[S, S]``.
         centre: Position of its centre, survey pixels from the box's first pixel.
         slope: From `place`.
-        height: Half the extent of its frame along y.
+        height: How far its light reaches along y.
         flux: Of the galaxy in each band, ``[bands]``.
         point: Of a point source at its centre in each band, ``[bands]``.
         box: The box.

@@ -28,7 +28,7 @@ class Placed:
     slope: tuple[float, float, float, float]
     """Derivatives of the position from ``loops.place``."""
     height: float
-    """Half the extent of its frame along y."""
+    """How far its light reaches from its centre along y."""
     size: int
     """Pixels on a side of the periodic box on which it is drawn."""
     core_size: int
@@ -176,8 +176,8 @@ class SurveyRenderer:
 
         Args:
             distance: Of the centre of the frame from that of the stamp along x and y.
-            width: Half the extent of the frame along x.
-            height: Half the extent of the frame along y.
+            width: How far light reaches from the centre along x.
+            height: The same along y.
             bulk: Root-mean-square extent of the light.
 
         Returns:

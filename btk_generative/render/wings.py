@@ -14,26 +14,31 @@ import scipy.special
 STEP = 4
 """Pixels between two samples of the wings along an axis."""
 
-REACH = 32
+REACH = 28
 """Pixels from the centre at which the core ends."""
 
-_INNER = 8  # pixels from the centre at which the wings begin
-_STEEPNESS = 2.75  # of the step between, in standard deviations on either side of its middle
+_INNER = 6  # pixels from the centre at which the wings begin
+_STEEPNESS = 2.4  # of the step between, in standard deviations on either side of its middle
 _TAPS = 6
+_SPECTRUM = 0.1  # width of that of the wings, cycles per sample
 _TOLERANCE = 2e-6  # share of the peak by which the interpolated wings may be off
 
 
 def weights() -> np.ndarray:
     """Returns the weights of the samples around a pixel's, float32, shape ``[STEP, taps]``.
 
-    They are those of Lagrange's interpolation; tap t is sample ``y // STEP + t - taps / 2 + 1``.
+    Tap t is sample ``y // STEP + t - taps / 2 + 1``. The weights are those of the least squares for
+    a Gaussian spectrum, made to sum to 1.
     """
+    frequency = np.linspace(0, 0.5, 200)[:, None]  # cycles per sample
+    power = np.exp(-0.5 * (frequency / _SPECTRUM) ** 2)
     nodes = np.arange(_TAPS) - _TAPS // 2 + 1.0
-    table = np.ones((STEP, _TAPS), np.float32)
+    table = np.empty((STEP, _TAPS), np.float32)
     for phase in range(STEP):
-        for tap in range(_TAPS):
-            others = np.delete(nodes, tap)
-            table[phase, tap] = np.prod((phase / STEP - others) / (nodes[tap] - others))
+        waves = np.exp(2j * np.pi * frequency * (nodes - phase / STEP)) * power
+        waves = np.concatenate([waves.real, waves.imag])
+        best = np.linalg.lstsq(waves, np.r_[power[:, 0], 0 * power[:, 0]])[0]
+        table[phase] = best / best.sum()
     return table
 
 
@@ -70,8 +75,11 @@ def core_transfer(core: np.ndarray, finer: int, size: int, max_frequency: float)
         max_frequency: Highest frequency that matters, cycles per pixel.
     """
     k = math.ceil(max_frequency * size)
-    near = np.arange(-size * finer // 2, size * finer // 2)
-    full = scipy.fft.rfft2(np.fft.ifftshift(core[near][:, near]))
+    half = min(size * finer, len(core)) // 2
+    near = np.ix_(np.arange(-half, half), np.arange(-half, half))
+    light = np.zeros((size * finer, size * finer))
+    light[near] = core[near]
+    full = scipy.fft.rfft2(light)
     rows, columns = np.arange(-k, k + 1), np.arange(k + 1)
     transfer = full[rows][:, : k + 1].copy()
     transfer[np.hypot(rows[:, None], columns) > max_frequency * size] = 0
