@@ -2,6 +2,7 @@
 
 import itertools
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -189,7 +190,7 @@ class StreamGenerator(DrawBlendsGenerator):
         n_bands, size = len(survey.available_filters), self._get_pix_stamp_size(survey)
         isolated = self._memory.empty((self.batch_size, self.max_number, n_bands, size, size))
         images = self._memory.empty((self.batch_size, n_bands, size, size))
-        psf = self._get_psf_from_survey(survey)
+        psf, truth = self._get_psf_from_survey(survey), self._truth(galaxies.table, survey, size)
         flat = isolated.reshape(-1, n_bands, size, size)
         flux, sky = band_flux(galaxies.table, survey), self._sky[survey.name]
         bounds = np.searchsorted(
@@ -204,20 +205,18 @@ class StreamGenerator(DrawBlendsGenerator):
                 isolated[index, number:] = 0
                 np.sum(isolated[index, :number], axis=0, out=images[index])
                 add_noise(images[index], self.add_noise, survey, sky, self.seed, first + index)
-            return blends.stop - blends.start
+            pairs = itertools.pairwise(bounds[blends.start : blends.stop + 1])
+            return [truth[start:stop] for start, stop in pairs]
 
         chunks = [
             slice(start, min(start + _CHUNK, self.batch_size))
             for start in range(0, self.batch_size, _CHUNK)
         ]
-        description = f"Generating blends for {survey.name} survey"
-        with (
-            ThreadPoolExecutor(self.njobs) as pool,
-            tqdm(total=self.batch_size, desc=description, disable=not self.use_bar) as bar,
-        ):
-            for number in pool.map(draw, chunks):
-                bar.update(number)
-        truth = self._truth(galaxies.table, survey, size)
+        catalogs, description = [], f"Generating blends for {survey.name} survey"
+        with tqdm(total=self.batch_size, desc=description, disable=not self.use_bar) as bar:
+            for tables in self._map(draw, chunks):
+                catalogs += tables
+                bar.update(len(tables))
         return SurveyBatch(
             self.batch_size,
             self.max_number,
@@ -225,9 +224,17 @@ class StreamGenerator(DrawBlendsGenerator):
             survey,
             images,
             isolated,
-            [truth[start:stop] for start, stop in itertools.pairwise(bounds)],
+            catalogs,
             psf,
         )
+
+    def _map(self, work, parts: Iterable) -> Iterator:
+        """Yields the results of work on each part, in their order, from ``njobs`` threads."""
+        if self.njobs == 1:
+            yield from map(work, parts)
+        else:
+            with ThreadPoolExecutor(self.njobs) as pool:
+                yield from pool.map(work, parts)
 
     def _truth(self, table: Table, survey: Survey, size: int) -> Table:
         """Returns the table with the columns that BTK adds for a survey."""

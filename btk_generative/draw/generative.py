@@ -1,6 +1,5 @@
 """The generator of blends of generative galaxies."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,11 +151,7 @@ class GenerativeGenerator(StreamGenerator):
             parametric = ~inside
         conditions, ratio = clip(conditions, self.model.inputs)
         sampled = np.flatnonzero(extended & ~parametric)
-        keys = [
-            (MORPHOLOGY, int(row["blend_index"]), int(row["galaxy_index"]))
-            for row in table[["blend_index", "galaxy_index"]][sampled]
-        ]
-        random_normal = normals(self.seed, keys, self.model.random_size)
+        blend, galaxy = (np.asarray(table[f"{name}_index"]) for name in ("blend", "galaxy"))
         size, oriented = self.model.stamp_size, self.model.oriented
         images, scale = np.zeros((len(table), size, size), np.float32), np.ones(len(table))
         pose = np.zeros((len(table), 5))
@@ -164,15 +159,15 @@ class GenerativeGenerator(StreamGenerator):
         if self.apply_shear:
             pose[:, 3], pose[:, 4] = table["g1"], table["g2"]
 
-        def sample(part):
-            rows = sampled[part]
-            drawn = self.model.sample(conditions[rows], random_normal=random_normal[part])
+        def sample(rows):
+            keys = [(MORPHOLOGY, int(blend[row]), int(galaxy[row])) for row in rows]
+            random_normal = normals(self.seed, keys, self.model.random_size)
+            drawn = self.model.sample(conditions[rows], random_normal=random_normal)
             images[rows], scale[rows] = drawn.images, drawn.pixel_scale * ratio[rows]
             if not oriented:
                 pose[rows, 2] -= drawn.position_angle()
 
-        with ThreadPoolExecutor(self.njobs) as pool:
-            list(pool.map(sample, np.array_split(np.arange(len(sampled)), self.njobs)))
+        list(self._map(sample, np.array_split(sampled, self.njobs)))
         return Looks(LightProfiles(images, scale, oriented), pose, agn_share(table), parametric)
 
     def _raise_outside(self, conditions, inside, table) -> None:

@@ -44,19 +44,25 @@ def add_noise(
     """
     if kind == "none":
         return
-    for image, band, level in zip(images, survey.available_filters, sky, strict=True):
+    pixels, words = images[0].size, []
+    large = np.flatnonzero((sky >= _LARGE) & (kind != "galaxy"))
+    for index, (image, band, level) in enumerate(
+        zip(images, survey.available_filters, sky, strict=True)
+    ):
         key = zlib.crc32(f"{survey.name}/{band}".encode())
         bits = np.random.PCG64(stream(seed, NOISE, blend, key))
-        if kind == "galaxy":
+        if index in large:
+            words.append(bits.random_raw(-(-pixels // 2)))
+        elif kind == "galaxy":
             image[:] = np.random.Generator(bits).poisson(np.maximum(image, 0.0))
-        elif level >= _LARGE:
-            words = bits.random_raw(-(-image.size // 2)).view(np.uint32)[: image.size]
-            _add_poisson(image, level, kind == "all", words.reshape(image.shape), *_quantiles())
         elif kind == "all":
             mean = np.maximum(image + level, 0.0)
             np.subtract(np.random.Generator(bits).poisson(mean), level, out=image)
         else:
             image += np.random.Generator(bits).poisson(level, image.shape) - level
+    if words:
+        words = np.array(words).view(np.uint32)
+        _add_poisson(images, large, sky, kind == "all", words, *_quantiles())
 
 
 @functools.cache
@@ -77,39 +83,46 @@ def _quantiles() -> tuple[np.ndarray, np.int32]:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _add_poisson(image, level, signal, words, quantiles, first):
-    """Adds to an image ``[N, N]`` the noise of Poisson variates of a large mean.
+def _add_poisson(images, bands, sky, signal, words, quantiles, first):
+    """Adds to images ``[:, N, N]`` the noise of Poisson variates of a large mean.
 
     A normal variate goes through the expansion of the inverse of the distribution function of Giles
     2016, ACM Trans. Math. Softw. 42, 7 (Algorithm 955), his Q_N2. From a mean of 1000 on it is off
     by less than 0.001 before it is rounded down.
 
     Args:
-        image: Electrons per pixel; where ``signal`` is true they are part of the Poisson mean.
-        level: The sky, electrons.
+        images: Electrons per pixel; where ``signal`` is true they are part of the Poisson mean.
+        bands: Indices of the images.
+        sky: Level of the sky in each image, electrons.
         signal: Whether to draw signal and sky, or the sky only.
-        words: 32 random bits a pixel: a sign and a probability.
+        words: 32 random bits for every pixel of each band, ``[bands, at least N * N]``: a sign and
+            a probability.
         quantiles: See `_quantiles`.
         first: See `_quantiles`.
     """
-    columns = image.shape[1]
+    rows, columns = images.shape[1:]
     normal = np.empty(columns, np.float32)
-    for row in range(image.shape[0]):  # in separate loops, so that the compiler vectorises them
-        for column in range(columns):
-            word = words[row, column]
-            normal[column] = (np.float32(word >> np.uint32(1)) + np.float32(0.5)) * _STEP
-        represented = normal.view(np.int32)
-        for column in range(columns):
-            bits = represented[column]
-            at = (bits >> np.int32(23 - _MANTISSA)) - first
-            rest = np.float32(bits & _REST) * np.float32(1 / (_REST + 1))
-            z = quantiles[at] + rest * (quantiles[at + 1] - quantiles[at])
-            normal[column] = z if words[row, column] & np.uint32(1) == 0 else -z
-        for column in range(columns):
-            z = np.float64(normal[column])
-            value = image[row, column] if signal else 0.0
-            mean = max(value + level, 1.0)
-            root = np.sqrt(mean)
-            shift = mean + z * z / 6.0 + 1.0 / 3.0
-            draw = np.floor(shift + z * (root - (2.0 + z * z) / (72.0 * root)))
-            image[row, column] = draw - level + (image[row, column] - value)
+    represented = normal.view(np.int32)
+    for number in range(bands.shape[0]):
+        level = sky[bands[number]]
+        for row in range(rows):  # in separate loops, so that the compiler vectorises them
+            image = images[bands[number], row]
+            random = words[number, row * columns : (row + 1) * columns]
+            for column in range(columns):
+                word = random[column]
+                normal[column] = (np.float32(word >> np.uint32(1)) + np.float32(0.5)) * _STEP
+            for column in range(columns):
+                bits = represented[column]
+                at = (bits >> np.int32(23 - _MANTISSA)) - first
+                rest = np.float32(bits & _REST) * np.float32(1 / (_REST + 1))
+                z = quantiles[at] + rest * (quantiles[at + 1] - quantiles[at])
+                normal[column] = z if random[column] & np.uint32(1) == 0 else -z
+            for column in range(columns):
+                z = np.float64(normal[column])
+                value = image[column] if signal else 0.0
+                mean = max(value + level, 1.0)
+                root = np.sqrt(mean)
+                shift = mean + z * z / 6.0 + 1.0 / 3.0
+                inverse = np.float64(np.float32(1.0) / np.float32(root))
+                draw = np.floor(shift + z * (root - (2.0 + z * z) / 72.0 * inverse))
+                image[column] = draw - level + (image[column] - value)

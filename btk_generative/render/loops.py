@@ -11,6 +11,8 @@ import numba
 import numpy as np
 import scipy.fft
 
+from btk_generative.render.wings import STEP
+
 WIDTH = 6
 """Number of grid points along an axis over which a profile's pixel is spread."""
 
@@ -90,7 +92,7 @@ def spreading_kernel(oversampling: float) -> tuple[np.ndarray, "np.ufunc"]:
 
 
 @_compiled
-def spread(image, centre, slope, limit, table, row0, size, grid):
+def _spread(image, centre, slope, limit, table, row0, size, grid):
     """Spreads the pixels of a profile over a grid, periodic along x.
 
     Args:
@@ -133,7 +135,7 @@ def spread(image, centre, slope, limit, table, row0, size, grid):
 
 
 @_compiled
-def place_rows(rows, row0, full):
+def _place_rows(rows, row0, full):
     """Adds rows of a half-transformed grid at their places in the periodic grid ``full``."""
     full[:] = 0
     for n in range(rows.shape[0]):
@@ -143,7 +145,7 @@ def place_rows(rows, row0, full):
 
 
 @_compiled
-def apply_interpolant(full, slope, table, extent, spectrum):
+def _apply_interpolant(full, slope, table, extent, spectrum):
     """Cuts the wanted frequencies out of a transformed grid and multiplies by the interpolant's.
 
     Args:
@@ -175,7 +177,7 @@ def apply_interpolant(full, slope, table, extent, spectrum):
 
 
 @_compiled
-def fold(spectrum, transfer, extent, flux, point, phase_y, phase_x, folded):
+def _fold(spectrum, transfer, extent, flux, point, phase_y, phase_x, folded):
     """Multiplies by the bands' transfer functions and folds at the survey's Nyquist frequency.
 
     Args:
@@ -218,7 +220,7 @@ def fold(spectrum, transfer, extent, flux, point, phase_y, phase_x, folded):
 
 
 @_compiled
-def refine(coarse, weights, rows, columns):
+def _refine(coarse, weights, rows, columns):
     """Interpolates images along x, from every ``STEP``-th pixel to all of them.
 
     Args:
@@ -230,44 +232,45 @@ def refine(coarse, weights, rows, columns):
     Returns:
         The rows, ``[bands, rows, columns rounded up to a multiple of STEP]``.
     """
-    steps, taps = weights.shape
+    taps = weights.shape[1]
     samples = coarse.shape[1]
-    wanted = -(-columns // steps)
+    wanted = -(-columns // STEP)
+    table = np.ascontiguousarray(weights.T)
     around = np.empty(wanted + taps - 1, np.float32)
-    fine = np.empty((coarse.shape[0], rows, wanted * steps), np.float32)
+    fine = np.empty((coarse.shape[0], rows, wanted * STEP), np.float32)
     for band in range(coarse.shape[0]):
         for n in range(rows):
             source, target = coarse[band, (n - taps // 2 + 1) % samples], fine[band, n]
             for i in range(around.shape[0]):
                 around[i] = source[(i - taps // 2 + 1) % samples]
-            for step in range(steps):
-                u, v, w, p, q, r = weights[step]
-                for i in range(_index(wanted)):
-                    target[i * steps + step] = (
-                        u * around[i] + v * around[i + 1] + w * around[i + 2]
-                    ) + (p * around[i + 3] + q * around[i + 4] + r * around[i + 5])
+            for i in range(_index(wanted)):
+                a, b, c = around[i], around[i + _index(1)], around[i + _index(2)]
+                d, e, f = around[i + _index(3)], around[i + _index(4)], around[i + _index(5)]
+                for s in range(_index(STEP)):
+                    target[i * _index(STEP) + s] = (
+                        table[0, s] * a + table[1, s] * b + table[2, s] * c
+                    ) + (table[3, s] * d + table[4, s] * e + table[5, s] * f)
     return fine
 
 
 @_compiled
-def add_parts(core, first, wings, weights, out):
+def _add_parts(core, first, wings, weights, out):
     """Adds what a galaxy is with the PSF's core to what it is with its wings.
 
     Args:
         core: Images on a box around the galaxy, ``[bands, size, size]``.
         first: Column and row of the stamp at which that box begins.
-        wings: Every ``STEP``-th row from `refine`, ``[bands, rows, at least N]``.
+        wings: Every ``STEP``-th row from `_refine`, ``[bands, rows, at least N]``.
         weights: Of the six rows around a pixel's, ``[STEP, 6]``.
         out: Output ``[bands, N, N]``.
     """
-    steps = weights.shape[0]
     size, stamp = core.shape[1], out.shape[1]
     left, right = max(first[0], 0), min(first[0] + size, stamp)
     line = np.empty(wings.shape[2], np.float32)
     for band in range(out.shape[0]):
         for y in range(stamp):
-            u, v, w, p, q, r = weights[y % steps]
-            row = y // steps
+            u, v, w, p, q, r = weights[y % STEP]
+            row = y // STEP
             a, b, c = wings[band, row], wings[band, row + 1], wings[band, row + 2]
             d, e, f = wings[band, row + 3], wings[band, row + 4], wings[band, row + 5]
             for x in range(_index(line.shape[0])):
@@ -283,7 +286,7 @@ def add_parts(core, first, wings, weights, out):
 
 
 @_compiled
-def halve(image):
+def _halve(image):
     """Returns a profile ``[S, S]``, S even, with the sums of two by two pixels."""
     half = image.shape[0] // 2
     sums = np.empty((half, half), np.float32)
@@ -340,37 +343,22 @@ def _spectrum(image, centre, slope, height, box, tables):
     grid = np.empty((max(last + 1 - row0, 1), box.grid + WIDTH), np.float32)
     a, b, c, d = slope
     if box.samples < box.size and image.shape[0] % 2 == 0:
-        image, step = halve(image), 2 * step
+        image, step = _halve(image), 2 * step
     steps = (a * step, b * step, c * step, d * step)
-    spread(image, (x, y), steps, (low, high), tables.spreading, row0, box.grid, grid)
+    _spread(image, (x, y), steps, (low, high), tables.spreading, row0, box.grid, grid)
     half = box.extent.shape[1] // 2
     full = np.empty((box.grid, half + 1), np.complex64)
-    place_rows(scipy.fft.rfft(grid[:, : box.grid]), row0, full)
+    _place_rows(scipy.fft.rfft(grid[:, : box.grid]), row0, full)
     full = scipy.fft.fft(full, axis=0, overwrite_x=True)
     turns = (a / box.size, b / box.size, c / box.size, d / box.size)
     spectrum = np.empty((2 * half + 1, half + 1), np.complex64)
-    apply_interpolant(full, turns, tables.interpolant, box.extent[-1], spectrum)
+    _apply_interpolant(full, turns, tables.interpolant, box.extent[-1], spectrum)
     return spectrum
 
 
 @_compiled
-def draw(image, centre, slope, height, flux, point, box, tables, rows):
-    """Draws a galaxy on a periodic box.
-
-    Args:
-        image: The profile, ``[S, S]``.
-        centre: Position of its centre, survey pixels from the box's first pixel.
-        slope: From `place`.
-        height: How far its light reaches along y.
-        flux: Of the galaxy in each band, ``[bands]``.
-        point: Of a point source at its centre in each band, ``[bands]``.
-        box: The box.
-        tables: The tables.
-        rows: Number of rows that are wanted.
-
-    Returns:
-        Images, ``[bands, rows, samples]``.
-    """
+def _draw(image, centre, slope, height, flux, point, box, tables, rows):
+    """Returns a galaxy on a periodic box, of which so many rows are wanted."""
     spectrum = _spectrum(image, centre, slope, height, box, tables)
     half = box.extent.shape[1] // 2
     phase_x, phase_y = np.empty(half + 1, np.complex64), np.empty(2 * half + 1, np.complex64)
@@ -381,35 +369,55 @@ def draw(image, centre, slope, height, flux, point, box, tables, rows):
             if k >= 0:
                 phase_x[k] = box.kernel[k + half] * np.exp(turn * centre[0])
     folded = np.empty((flux.shape[0], box.samples, box.samples // 2 + 1), np.complex64)
-    fold(spectrum, box.transfer, box.extent, flux, point, phase_y, phase_x, folded)
+    _fold(spectrum, box.transfer, box.extent, flux, point, phase_y, phase_x, folded)
     columns = scipy.fft.ifft(folded, axis=1, overwrite_x=True)
     return scipy.fft.irfft(columns[:, :rows], box.samples)
 
 
 @_compiled
-def draw_parted(image, centre, slope, height, flux, point, core, wings, tables, stamp):
-    """Draws a galaxy with the cores of the PSFs and with their wings.
+def draw_whole(image, centre, slope, height, flux, point, box, tables, out):
+    """Draws a galaxy.
 
     Args:
-        image: See `draw`.
-        centre: See `draw`; from the stamp's first pixel.
-        slope: See `draw`.
-        height: See `draw`.
-        flux: See `draw`.
-        point: See `draw`.
+        image: The profile, ``[S, S]``.
+        centre: Position of its centre, survey pixels from the stamp's first pixel.
+        slope: From `place`.
+        height: How far its light reaches along y.
+        flux: Of the galaxy in each band, ``[bands]``.
+        point: Of a point source at its centre in each band, ``[bands]``.
+        box: The periodic box on which it is drawn.
+        tables: The tables.
+        out: Output ``[bands, N, N]``.
+    """
+    stamp = out.shape[1]
+    images = _draw(image, centre, slope, height, flux, point, box, tables, stamp)
+    for band in range(out.shape[0]):
+        for y in range(stamp):
+            target, source = out[band, y], images[band, y]
+            for x in range(_index(stamp)):
+                target[x] = source[x]
+
+
+@_compiled
+def draw_parted(image, centre, slope, height, flux, point, core, wings, tables, out):
+    """Draws a galaxy with the cores of the PSFs and with their wings, and adds the two.
+
+    Args:
+        image: See `draw_whole`.
+        centre: See `draw_whole`.
+        slope: See `draw_whole`.
+        height: See `draw_whole`.
+        flux: See `draw_whole`.
+        point: See `draw_whole`.
         core: Box of the cores.
         wings: Box of the wings.
-        tables: See `draw`.
-        stamp: Pixels on a side of the stamp, N.
-
-    Returns:
-        What `add_parts` adds: images with the cores ``[bands, L, L]``, column and row of the stamp
-        at which they begin, and every ``STEP``-th row of the images with the wings.
+        tables: See `draw_whole`.
+        out: Output ``[bands, N, N]``.
     """
-    size, steps = core.size, tables.wings.shape[0]
+    size, stamp = core.size, out.shape[1]
     first = (int(np.floor(centre[0])) - size // 2, int(np.floor(centre[1])) - size // 2)
     near = (centre[0] - first[0], centre[1] - first[1])
-    light = draw(image, near, slope, height, flux, point, core, tables, size)
-    coarse = draw(image, centre, slope, height, flux, point, wings, tables, wings.samples)
-    rows = -(-stamp // steps) + tables.wings.shape[1] - 1
-    return light, first, refine(coarse, tables.wings, rows, stamp)
+    light = _draw(image, near, slope, height, flux, point, core, tables, size)
+    coarse = _draw(image, centre, slope, height, flux, point, wings, tables, wings.samples)
+    rows = -(-stamp // STEP) + tables.wings.shape[1] - 1
+    _add_parts(light, first, _refine(coarse, tables.wings, rows, stamp), tables.wings, out)

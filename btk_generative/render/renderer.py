@@ -159,12 +159,9 @@ class SurveyRenderer:
             lie = galaxy.image, galaxy.centre, galaxy.slope, galaxy.height, f, p
             if galaxy.core_size:
                 core, around = self._box("core", galaxy.core_size), self._box("wings", galaxy.size)
-                parts = loops.draw_parted(*lie, core, around, tables, self.stamp_size)
-                loops.add_parts(*parts, tables.wings, out[row])
+                loops.draw_parted(*lie, core, around, tables, out[row])
             else:
-                box = self._box("whole", galaxy.size)
-                drawn = loops.draw(*lie, box, tables, self.stamp_size)
-                out[row] = drawn[:, :, : self.stamp_size]
+                loops.draw_whole(*lie, self._box("whole", galaxy.size), tables, out[row])
 
     def _box_sizes(self, distance, width: float, height: float, bulk: float) -> tuple[int, int]:
         """Returns the sizes of the periodic boxes on which a galaxy is drawn right.
