@@ -31,8 +31,7 @@ class StructureConfig(StrictModel):
     number: PositiveInt | None = Field(None, description="take the first so many stamps")
     factors: PositiveInt = Field(40, multiple_of=4)
     steps: PositiveInt = Field(8, description="steps of the factor analysis")
-    even: PositiveFloat = Field(1.0, description="factor of the point-symmetric part")
-    odd: PositiveFloat = Field(1.0, description="factor of the antisymmetric part")
+    gain: PositiveFloat = Field(1.0, description="factor of the logarithm of structure")
     flow: FlowConfig = FlowConfig()
 
 

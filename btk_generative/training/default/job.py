@@ -100,10 +100,8 @@ def train_structure(
     options = config.structure
     keras.utils.set_random_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    basis, odd, factors = fit_basis(residuals, options.factors, options.steps, config.seed)
-    model = StructureModel(
-        basis, odd, residuals, (options.even, options.odd), config.seed, **options.flow.network()
-    )
+    basis, factors = fit_basis(residuals, options.factors, options.steps, config.seed)
+    model = StructureModel(basis, residuals, options.gain, config.seed, **options.flow.network())
     context = model.encode(residuals.axis_ratio, residuals.concentration)
     context = np.tile(keras.ops.convert_to_numpy(context), (len(factors), 1))
     held_out = np.tile(rng.random(len(residuals.ratio)) < _HELD_OUT, len(factors))

@@ -21,6 +21,8 @@ _SKY = 0.005  # MJy/sr, rms of the sky of the original images, which sets the sc
 _STRETCH = 300.0  # grey levels over which arcsinh(data) was spread
 _CLIPPED = 250.0  # grey level from which the core counts as clipped
 _FLOOR = 0.1  # uncertainty of the logarithm where the light is bright
+_CENTRE_WIDTHS = (0.9, 2.0)  # half-light radii, of Gaussians in which a galaxy may be off centre
+_SHAPE_WIDTHS = (0.5, 1.0, 2.0)  # of those in which its brightness and axes may differ
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Residuals:
     """Structure of galaxies in their own frames, the major axis along +x."""
 
     ratio: np.ndarray
-    """log(image / smooth profile), float32, shape ``[n, GRID, GRID]``; 0 where unknown."""
+    """log(image / smooth profile), without what is a change of shape, float32, 0 where unknown,
+    shape ``[n, GRID, GRID]``."""
 
     weight: np.ndarray
     """Inverse variance of ``ratio``, 0 where unknown, the same shape."""
@@ -45,7 +48,8 @@ def read_residuals(path: str | Path, number: int | None = None) -> Residuals:
 
     Each stamp is put back on a linear scale, its centre and shape are those of GalSim's adaptive
     moments, and the smooth profile is the mean in elliptical rings. The clipped core, neighbours
-    and rings that are lost in the noise are left out.
+    and rings that are lost in the noise are left out. What a shift, a twist or another axis ratio,
+    varying with radius, would do to a smooth galaxy is no structure, and is fitted and taken off.
 
     Args:
         path: NumPy archive with ``image`` (16 x grey level, arcsinh scale, 0 to 300 clipped at
@@ -135,7 +139,25 @@ def _measure(grey, sigma):
     weights = np.where(weights < 0.3, 0, weights)
     if np.count_nonzero(weights) < 40:
         return None
-    return np.where(weights > 0, ratios, 0), weights, axis_ratio, radii[0] / radii[1]
+    ratios = np.where(weights > 0, ratios - _shape(ratios, weights, axis_ratio), 0)
+    return ratios, weights, axis_ratio, radii[0] / radii[1]
+
+
+def _shape(ratio, weight, axis_ratio):
+    """Returns the part of a ratio that is a change of profile, centre or axes, ``[GRID, GRID]``."""
+    place = (np.arange(GRID) + 0.5 - GRID / 2) / (GRID / 2) * HALF_WIDTH
+    x, y = (v.ravel() for v in np.meshgrid(place, place / axis_ratio))
+    functions = [np.ones_like(x)]
+    for width in _CENTRE_WIDTHS:
+        fall = np.exp(-0.5 * (x**2 + y**2) / width**2)
+        functions += [fall * x, fall * y]
+    for width in _SHAPE_WIDTHS:
+        fall = np.exp(-0.5 * (x**2 + y**2) / width**2)
+        functions += [fall, fall * (x**2 - y**2), fall * 2 * x * y]
+    functions = np.array(functions)
+    weighted = functions * weight.ravel()
+    slope = weighted @ functions.T + np.eye(len(functions))
+    return (np.linalg.solve(slope, weighted @ ratio.ravel()) @ functions).reshape(GRID, GRID)
 
 
 def _without_neighbours(image, radius, ring, noise):

@@ -15,9 +15,9 @@ _HIGHEST = 1.6  # limit of the logarithm of structure after the tilt
 _SHAPE_WIDTHS = (0.5, 1.0)  # of the Gaussian weights of the quadrupole, half-light radii
 _CENTRE_WIDTHS = (0.9, 2.0)  # of those of the centroid
 _RINGS = (0.0, 0.3, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0)  # half-light radii between which light stays
-_CORE = 0.3  # half-light radii within which structure fades
+_CORE = 0.2  # half-light radii within which structure fades
 _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
-_BRIGHTEST, _FAINTEST = 0.9, 1.5  # limits of the logarithm of structure, upwards and downwards
+_LINEAR = 2.0  # of the logarithm of structure: beyond it grows only logarithmically
 _TINY = 1e-12  # of light, where there is none
 _INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
 
@@ -36,14 +36,14 @@ def fit_basis(residuals: Residuals, size: int, steps: int, seed: int):
         seed: Seed of the sampled factors.
 
     Returns:
-        Basis ``[size, GRID, GRID]``, whether each factor is odd under a turn by 180 degrees
-        ``[size]``, and a sample of the factors of each galaxy, given its ratio ``[4, n, size]``.
+        Basis ``[size, GRID, GRID]``, and a sample of the factors of each galaxy, given its ratio,
+        ``[4, n, size]``.
     """
     ratio, weight = (
         np.stack([flipped(x, k) for k in range(4)]).reshape(-1, GRID * GRID)
         for x in (residuals.ratio, residuals.weight)
     )
-    basis, odd = _principal(ratio, weight, size)
+    basis = _principal(ratio, weight, size)
     eye = np.eye(size, dtype=np.float32)
     pairs = np.triu_indices(size)
     for step in range(steps + 1):
@@ -68,7 +68,6 @@ def fit_basis(residuals: Residuals, size: int, steps: int, seed: int):
     factors = mean + np.einsum("nij,nj->ni", root, rng.standard_normal(mean.shape))
     return (
         basis.reshape(size, GRID, GRID).astype(np.float32),
-        odd,
         factors.reshape(4, -1, size).astype(np.float32),
     )
 
@@ -80,9 +79,9 @@ def flipped(images, which: int):
 
 
 def _principal(ratio, weight, size):
-    """Returns principal components, as many of each of the four parities, and which are odd."""
+    """Returns principal components, as many of each of the four parities."""
     known = np.where(weight > 1, ratio, 0.0)[: len(ratio) // 4].reshape(-1, GRID, GRID)
-    basis, odd = [], []
+    basis = []
     for x in (1, -1):
         for y in (1, -1):
             part = 0.25 * sum(
@@ -90,8 +89,7 @@ def _principal(ratio, weight, size):
             )
             _, values, vectors = np.linalg.svd(part.reshape(len(part), -1), full_matrices=False)
             basis.append(vectors[: size // 4] * values[: size // 4, None] / np.sqrt(len(part)))
-            odd += [x * y < 0] * (size // 4)
-    return np.concatenate(basis).astype(np.float32), np.array(odd)
+    return np.concatenate(basis).astype(np.float32)
 
 
 class StructureModel:
@@ -103,14 +101,13 @@ class StructureModel:
     ellipse, and Gaussian-weighted centroid, size and quadrupoles.
     """
 
-    def __init__(self, basis, odd, residuals: Residuals, amplitude, seed: int, **flow_options):
+    def __init__(self, basis, residuals: Residuals, gain: float, seed: int, **flow_options):
         """Sets up the decoder, and an untrained flow.
 
         Args:
             basis: See `fit_basis`.
-            odd: See `fit_basis`.
             residuals: Training data.
-            amplitude: What the factors are multiplied by, the even ones and the odd ones.
+            gain: What the field is multiplied by.
             seed: Seed of the flow's initial weights.
             flow_options: Passed on to `CouplingFlow`.
         """
@@ -121,7 +118,7 @@ class StructureModel:
         self._enlarge = ndimage.zoom(np.eye(_COARSE), (SIZE / _COARSE, 1), **zoom).astype(
             np.float32
         )
-        self.gain = np.where(odd, amplitude[1], amplitude[0]).astype(np.float32)
+        self.gain = gain
         seen = np.stack([residuals.axis_ratio, residuals.concentration], axis=1)
         self.mean, self.sd = seen.mean(0).astype(np.float32), seen.std(0).astype(np.float32)
         self.flow = CouplingFlow(len(basis), 2, seed=seed, **flow_options)
@@ -157,13 +154,11 @@ class StructureModel:
             Images ``[n, 64, 64]`` and half-light radii over those of the smooth profiles ``[n]``.
         """
         factors = self.flow.inverse(random_normal, self.encode(axis_ratio, concentration))
-        field = ops.matmul(factors * self.gain * strength, self.basis)
-        # Limited smoothly: neither holes nor beacons.
-        field = ops.where(
-            field > 0,
-            _BRIGHTEST * ops.tanh(field / _BRIGHTEST),
-            _FAINTEST * ops.tanh(field / _FAINTEST),
-        )
+        # Concentrated galaxies are smoother, in the stamps in proportion to r20 / r80.
+        strength = strength * (self.gain / self.mean[1]) * concentration[:, None]
+        field = ops.matmul(factors * strength, self.basis)
+        # Neither holes nor beacons; yet what is strong stays stronger than what is not.
+        field = ops.sign(field) * _LINEAR * ops.log1p(ops.abs(field) / _LINEAR)
         smooth = ops.reshape(smooth, (-1, SIZE * SIZE))
         correction = self._correction(smooth, smooth * ops.exp(field), ellipse)
         field = field + ops.reshape(correction, (-1, SIZE * SIZE))
