@@ -1,5 +1,6 @@
 """The generator of blends of generative galaxies."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from btk_generative.draw.color import bulge_shares, split
 from btk_generative.draw.parametric import draw_parametric
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.models import GenerativeModel, LightProfiles, load_model
+from btk_generative.models.model import CHUNK
 from btk_generative.randomness import MORPHOLOGY, normals
 from btk_generative.render import SurveyRenderer
 from btk_generative.render.graph import make_renderer
@@ -167,7 +169,9 @@ class GenerativeGenerator(StreamGenerator):
             if not oriented:
                 pose[rows, 2] -= drawn.position_angle()
 
-        list(self._map(sample, np.array_split(sampled, self.njobs)))
+        share = CHUNK * max(math.ceil(len(sampled) / CHUNK / self.njobs), 1)  # of a thread
+        parts = [sampled[start : start + share] for start in range(0, len(sampled), share)]
+        list(self._map(sample, parts))
         return Looks(LightProfiles(images, scale, oriented), pose, agn_share(table), parametric)
 
     def _raise_outside(self, conditions, inside, table) -> None:
