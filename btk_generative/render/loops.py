@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+import rocket_fft  # noqa: F401, for Numba to know scipy.fft
 import scipy.fft
 
 from btk_generative.render.wings import STEP
