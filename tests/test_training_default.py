@@ -79,6 +79,19 @@ def test_profile_is_galsims(decoder, index):
     np.testing.assert_allclose(image[inside], expected[inside], rtol=0.07, atol=2e-3 * image.max())
 
 
+@pytest.mark.parametrize("index", [0.5, 1.0, 1.5, 2.5])
+def test_core_through_a_psf_is_as_bright_as_galsims(decoder, index):
+    image, scale = one(decoder, index, q=0.7)
+    psf = galsim.Gaussian(fwhm=3 * scale)
+    trunc = 0.3 * float(reach(np.float32(index)))
+    sersic = galsim.Sersic(index, half_light_radius=0.3, trunc=trunc).shear(g1=0.3 / 1.7, g2=0)
+    drawn, expected = (
+        galsim.Convolve(profile, psf).drawImage(nx=64, ny=64, scale=scale, method="no_pixel").array
+        for profile in (galsim.InterpolatedImage(galsim.Image(image, scale=scale)), sersic)
+    )
+    assert drawn.max() == pytest.approx(expected.max(), rel=0.015)
+
+
 def test_light_ends_before_the_border(decoder):
     for index in (0.3, 1.0, 4.0, 6.0):
         image, scale = one(decoder, index, q=0.3, angle=0.4)
