@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import galsim
+import numba
 import numpy as np
 from astropy.table import Column, Table
 from btk.blend_batch import BlendBatch
@@ -14,7 +15,6 @@ from btk.catalog import CatsimCatalog
 from btk.draw_blends import DrawBlendsGenerator
 from btk.survey import Survey, make_wcs
 from btk.utils import DEFAULT_SEED
-from surveycodex.utilities import mag2counts
 from tqdm.auto import tqdm
 
 from btk_generative.conditions import check_catsim
@@ -203,7 +203,7 @@ class StreamGenerator(DrawBlendsGenerator):
             for index in range(blends.start, blends.stop):
                 number = bounds[index + 1] - bounds[index]
                 isolated[index, number:] = 0
-                np.sum(isolated[index, :number], axis=0, out=images[index])
+                _add_up(isolated[index, :number], images[index])
                 add_noise(images[index], self.add_noise, survey, sky, self.seed, first + index)
             pairs = itertools.pairwise(bounds[blends.start : blends.stop + 1])
             return [truth[start:stop] for start, stop in pairs]
@@ -295,7 +295,10 @@ class StreamGenerator(DrawBlendsGenerator):
 
 
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
-    """Returns the catalogue's flux in every band, in detected electrons, as BTK computes it.
+    """Returns the catalogue's flux in every band, in detected electrons.
+
+    It is what `surveycodex.utilities.mag2counts` gives, whole electrons, without the conversion of
+    units in every band.
 
     Args:
         table: Galaxies with a magnitude column ``{band}_ab`` for every band.
@@ -305,12 +308,23 @@ def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
     Returns:
         float64 array of shape ``[n, bands]``.
     """
-    return np.stack(
-        [
-            mag2counts(
-                np.array(table[f"{band}_ab"], dtype=np.float64), survey, survey.get_filter(band)
-            ).to_value("electron")
-            for band in bands or survey.available_filters
-        ],
-        axis=1,
-    ).astype(np.float64)
+    flux = []
+    for band in bands or survey.available_filters:
+        filt = survey.get_filter(band)
+        magnitude = np.array(table[f"{band}_ab"], dtype=np.float64)
+        rate = 10.0 ** (-0.4 * (magnitude - filt.zeropoint.value))
+        flux.append(np.trunc(rate * filt.full_exposure_time.to_value("s")))
+    return np.stack(flux, axis=1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_up(images, out):
+    """Sums images ``[n, bands, N, N]`` over the first axis, row by row, into ``out``."""
+    out[:] = 0
+    for band in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            target = out[band, y]
+            for k in range(images.shape[0]):
+                source = images[k, band, y]
+                for x in range(np.uintp(target.shape[0])):
+                    target[x] += source[x]

@@ -62,7 +62,7 @@ def add_noise(
             image += np.random.Generator(bits).poisson(level, image.shape) - level
     if words:
         words = np.array(words).view(np.uint32)
-        _add_poisson(images, large, sky, kind == "all", words, *_quantiles())
+        _add_poisson_to_all(images, large, sky, kind == "all", words, *_quantiles())
 
 
 @functools.cache
@@ -82,47 +82,54 @@ def _quantiles() -> tuple[np.ndarray, np.int32]:
     return scipy.special.ndtri(p / 2).astype(np.float32), np.int32(first)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
-def _add_poisson(images, bands, sky, signal, words, quantiles, first):
-    """Adds to images ``[:, N, N]`` the noise of Poisson variates of a large mean.
+_index = np.uintp  # of an unsigned index the compiler need not ask whether it counts from the end
+
+_compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+
+
+@_compiled
+def _add_poisson(image, level, signal, words, quantiles, first):
+    """Adds to an image ``[N, N]`` the noise of Poisson variates of a large mean.
 
     A normal variate goes through the expansion of the inverse of the distribution function of Giles
     2016, ACM Trans. Math. Softw. 42, 7 (Algorithm 955), his Q_N2. From a mean of 1000 on it is off
     by less than 0.001 before it is rounded down.
 
     Args:
-        images: Electrons per pixel; where ``signal`` is true they are part of the Poisson mean.
-        bands: Indices of the images.
-        sky: Level of the sky in each image, electrons.
+        image: Electrons per pixel; where ``signal`` is true they are part of the Poisson mean.
+        level: The sky, electrons.
         signal: Whether to draw signal and sky, or the sky only.
-        words: 32 random bits for every pixel of each band, ``[bands, at least N * N]``: a sign and
-            a probability.
+        words: 32 random bits for every pixel, at least N * N: a sign and a probability.
         quantiles: See `_quantiles`.
         first: See `_quantiles`.
     """
-    rows, columns = images.shape[1:]
+    columns = image.shape[1]
     normal = np.empty(columns, np.float32)
     represented = normal.view(np.int32)
+    for row in range(image.shape[0]):  # in separate loops, so that the compiler vectorises them
+        random = words[row * columns : (row + 1) * columns]
+        for column in range(_index(columns)):
+            word = random[column]
+            normal[column] = (np.float32(word >> np.uint32(1)) + np.float32(0.5)) * _STEP
+        for column in range(_index(columns)):
+            bits = represented[column]
+            at = _index((bits >> np.int32(23 - _MANTISSA)) - first)
+            rest = np.float32(bits & _REST) * np.float32(1 / (_REST + 1))
+            z = quantiles[at] + rest * (quantiles[at + _index(1)] - quantiles[at])
+            normal[column] = z if random[column] & np.uint32(1) == 0 else -z
+        for column in range(_index(columns)):
+            z = np.float64(normal[column])
+            value = image[row, column] if signal else 0.0
+            mean = max(value + level, 1.0)
+            root = np.sqrt(mean)
+            shift = mean + z * z / 6.0 + 1.0 / 3.0
+            draw = np.floor(shift + z * (root - (2.0 + z * z) / (72.0 * root)))
+            image[row, column] = draw - level + (image[row, column] - value)
+
+
+@_compiled
+def _add_poisson_to_all(images, bands, sky, signal, words, quantiles, first):
+    """Does so for some of the images ``[:, N, N]``, without Python between."""
     for number in range(bands.shape[0]):
-        level = sky[bands[number]]
-        for row in range(rows):  # in separate loops, so that the compiler vectorises them
-            image = images[bands[number], row]
-            random = words[number, row * columns : (row + 1) * columns]
-            for column in range(columns):
-                word = random[column]
-                normal[column] = (np.float32(word >> np.uint32(1)) + np.float32(0.5)) * _STEP
-            for column in range(columns):
-                bits = represented[column]
-                at = (bits >> np.int32(23 - _MANTISSA)) - first
-                rest = np.float32(bits & _REST) * np.float32(1 / (_REST + 1))
-                z = quantiles[at] + rest * (quantiles[at + 1] - quantiles[at])
-                normal[column] = z if random[column] & np.uint32(1) == 0 else -z
-            for column in range(columns):
-                z = np.float64(normal[column])
-                value = image[column] if signal else 0.0
-                mean = max(value + level, 1.0)
-                root = np.sqrt(mean)
-                shift = mean + z * z / 6.0 + 1.0 / 3.0
-                inverse = np.float64(np.float32(1.0) / np.float32(root))
-                draw = np.floor(shift + z * (root - (2.0 + z * z) / 72.0 * inverse))
-                image[column] = draw - level + (image[column] - value)
+        band = bands[number]
+        _add_poisson(images[band], sky[band], signal, words[number], quantiles, first)
