@@ -140,9 +140,9 @@ def _place_rows(rows, row0, full):
     """Adds rows of a half-transformed grid at their places in the periodic grid ``full``."""
     full[:] = 0
     for n in range(rows.shape[0]):
-        row = (n + row0) % full.shape[0]
-        for kx in range(full.shape[1]):
-            full[row, kx] += rows[n, kx]
+        source, target = rows[n], full[(n + row0) % full.shape[0]]
+        for kx in range(_index(full.shape[1])):
+            target[kx] += source[kx]
 
 
 @_compiled
@@ -165,16 +165,16 @@ def _apply_interpolant(full, slope, table, extent, spectrum):
         ky = n - half
         bx = np.float32(slope[2] * INTERPOLANT_STEPS * ky)
         by = np.float32(slope[3] * INTERPOLANT_STEPS * ky)
-        row = ky % full.shape[0]
-        for kx in range(extent[n] + 1):  # on its own, so that the compiler vectorises it
+        source, target = full[ky % full.shape[0]], spectrum[n]
+        for kx in range(_index(extent[n] + 1)):  # on its own, so that the compiler vectorises it
             u = min(abs(ax * np.float32(kx) + bx), last)
             v = min(abs(ay * np.float32(kx) + by), last)
-            iu, iv = np.int32(u), np.int32(v)
-            fu = table[iu] + (u - np.float32(iu)) * (table[iu + 1] - table[iu])
-            fv = table[iv] + (v - np.float32(iv)) * (table[iv + 1] - table[iv])
+            iu, iv = _index(u), _index(v)
+            fu = table[iu] + (u - np.float32(iu)) * (table[iu + _index(1)] - table[iu])
+            fv = table[iv] + (v - np.float32(iv)) * (table[iv + _index(1)] - table[iv])
             factor[kx] = fu * fv
-        for kx in range(extent[n] + 1):
-            spectrum[n, kx] = full[row, kx] * factor[kx]
+        for kx in range(_index(extent[n] + 1)):
+            target[kx] = source[kx] * factor[kx]
 
 
 @_compiled
@@ -198,26 +198,28 @@ def _fold(spectrum, transfer, extent, flux, point, phase_y, phase_x, folded):
         target, source, f, p = folded[band], transfer[band], flux[band], point[band]
         target[:] = 0
         for n in range(extent.shape[1]):
-            row = (n - middle) % size
             last = extent[band, n]
-            for kx in range(min(last + 1, half)):
-                target[row, kx] += source[n, kx] * (f * spectrum[n, kx])
+            line, response, light = target[(n - middle) % size], source[n], spectrum[n]
+            low = _index(max(min(last + 1, half), 0))
+            for kx in range(low):
+                line[kx] += response[kx] * (f * light[kx])
             if p != 0:
-                for kx in range(min(last + 1, half)):
-                    target[row, kx] += source[n, kx] * (p * phase_y[n] * phase_x[kx])
+                for kx in range(low):
+                    line[kx] += response[kx] * (p * phase_y[n] * phase_x[kx])
             # From the Nyquist frequency on, a frequency and its conjugate at the opposite one fall
             # on different places of the half plane that describes a real image.
-            mirror = (middle - n) % size
+            mirrored = target[(middle - n) % size]
+            column = half
             for kx in range(half, last + 1):
-                value = f * spectrum[n, kx]
+                value = f * light[kx]
                 if p != 0:
                     value += p * phase_y[n] * phase_x[kx]
-                value *= source[n, kx]
-                column = kx % size
+                value *= response[kx]
                 if column <= half:
-                    target[row, column] += value
-                if (size - column) % size <= half:
-                    target[mirror, (size - column) % size] += value.conjugate()
+                    line[column] += value
+                if column == 0 or size - column <= half:
+                    mirrored[(size - column) if column else 0] += value.conjugate()
+                column = column + 1 if column + 1 < size else 0
 
 
 @_compiled
