@@ -1,5 +1,6 @@
 """The commands `btk-generative train` and `btk-generative export`."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import yaml
 
 from btk_generative.config import load_config
 from btk_generative.errors import ConfigError
+from btk_generative.models.graph import import_tensorflow
 
 _KINDS = {
     "vae": ("settings:VaeTraining", "train:train_vae"),
@@ -35,6 +37,8 @@ def train(
     Raises:
         GenerativeError: If the configuration, the data or the folder is not as it must be.
     """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import_tensorflow()  # before Keras does, which shows its start-up notes
     schema, run = (_find(place) for place in _KINDS[_kind(config)])
     settings = load_config(config, schema, changes)
     if smoke:
