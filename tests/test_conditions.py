@@ -4,6 +4,7 @@ import galsim
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.special import gammainc, gammaincinv
 
 from btk_generative.conditions import (
     agn_share,
@@ -82,6 +83,24 @@ def test_half_light_radius_agrees_with_galsim():
         photons = galaxy.shoot(1_000_000, rng=galsim.BaseDeviate(1))
         inside = np.median(np.hypot(photons.x, photons.y))
         assert r == pytest.approx(inside, rel=3e-3)
+
+
+def test_half_light_radius_of_components_of_any_sizes_and_shares():
+    rng = np.random.default_rng(3)
+    conditions = Table(
+        {
+            **{f"{part}_hlr": 10 ** rng.uniform(-4, 2, 400) for part in ("bulge", "disk")},
+            **{f"{part}_flux": 10 ** rng.uniform(-6, 6, 400) for part in ("bulge", "disk")},
+            **{f"{part}_present": np.ones(400, dtype=bool) for part in ("bulge", "disk")},
+        }
+    )
+    radius = half_light_radius(conditions)
+    bulge, disk = conditions["bulge_flux"], conditions["disk_flux"]
+    inside = bulge * gammainc(8, gammaincinv(8, 0.5) * (radius / conditions["bulge_hlr"]) ** 0.25)
+    inside += disk * gammainc(2, gammaincinv(2, 0.5) * radius / conditions["disk_hlr"])
+    np.testing.assert_allclose(inside / (bulge + disk), 0.5, atol=1e-9)
+    for row in range(0, 400, 50):  # to the bit, whatever the other rows
+        assert half_light_radius(conditions[row : row + 1])[0] == radius[row]
 
 
 def test_position_angle_is_the_disks_or_else_the_bulges():

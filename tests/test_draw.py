@@ -21,6 +21,7 @@ from btk_generative.draw import (
     SurveyBatch,
     SurveyBatches,
 )
+from btk_generative.draw.base import band_flux
 from btk_generative.errors import CatalogError, ConfigError, ModelError
 
 
@@ -160,6 +161,14 @@ def test_fluxes_are_the_catalogues_in_every_band(catalog, model, lsst):
     expected = counts(chosen.table, lsst)
     np.testing.assert_allclose(mine, expected, rtol=5e-3)
     np.testing.assert_allclose(mine, next(theirs).isolated_images[:, 0].sum(axis=(2, 3)), rtol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["LSST", "HSC", "Euclid_VIS", "Roman_WFI"])
+def test_fluxes_are_those_of_surveycodex(name):
+    survey = get_surveys(name)
+    magnitudes = {f"{band}_ab": np.linspace(14, 29, 999) for band in survey.available_filters}
+    table = Table(magnitudes)
+    np.testing.assert_array_equal(band_flux(table, survey), counts(table, survey))
 
 
 def test_every_band_is_the_same_morphology_and_colours_are_exact(model):
