@@ -319,17 +319,29 @@ def place(image, scale, angle, g1, g2):
     c, s = np.cos(angle), np.sin(angle)
     xi, xj = scale * ((1 + g1) * c + g2 * s), scale * (g2 * c - (1 + g1) * s)
     yi, yj = scale * (g2 * c + (1 - g1) * s), scale * ((1 - g1) * c - g2 * s)
-    middle = (image.shape[0] - 1) / 2
-    xx = yy = total = width = height = 0.0
-    for j in range(image.shape[0]):
-        for i in range(image.shape[1]):
-            value = np.float64(image[j, i])
-            x, y = xi * (i - middle) + xj * (j - middle), yi * (i - middle) + yj * (j - middle)
-            total += value
-            xx += value * x * x
-            yy += value * y * y
-            width = max(width, abs(x) if value != 0 else 0.0)
-            height = max(height, abs(y) if value != 0 else 0.0)
+    size = image.shape[0]
+    middle = (size - 1) / 2
+    ii = ij = jj = total = width = height = 0.0
+    for j in range(size):
+        row, v = image[j], j - middle
+        light = first = second = 0.0
+        for i in range(_index(size)):
+            value, u = np.float64(row[i]), np.float64(i) - middle
+            light += value
+            first += value * u
+            second += value * u * u
+        total, ii, ij, jj = total + light, ii + second, ij + first * v, jj + light * v * v
+        left, right = 0, size - 1
+        while left < size and row[left] == 0:
+            left += 1
+        while right > left and row[right] == 0:
+            right -= 1
+        if left < size:
+            for u in (left - middle, right - middle):
+                width = max(width, abs(xi * u + xj * v))
+                height = max(height, abs(yi * u + yj * v))
+    xx = xi * xi * ii + 2 * xi * xj * ij + xj * xj * jj
+    yy = yi * yi * ii + 2 * yi * yj * ij + yj * yj * jj
     bulk = np.sqrt(max(xx, yy) / total) if total > 0 else 0.0
     width, height = width + _MARGIN * (abs(xi) + abs(xj)), height + _MARGIN * (abs(yi) + abs(yj))
     return (xi, xj, yi, yj), width, height, bulk
