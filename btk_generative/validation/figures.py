@@ -122,9 +122,15 @@ def neighbours(found: Neighbours) -> bytes:
     from matplotlib.figure import Figure
 
     pairs = len(found.closest)
-    figure = Figure(figsize=(4.5 + 1.05 * pairs, 2.9), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(4.5, 1.05 * pairs))
-    axis = left.subplots()
+    width, height = 4.5 + 1.05 * pairs, 2.9
+    # Not a constrained layout: its solver leaves room for another pixel from run to run.
+    figure = Figure(figsize=(width, height))
+    sides = {"bottom": 0.5 / height, "top": 1 - 0.25 / height}
+    left = figure.add_gridspec(1, 1, left=0.75 / width, right=4.2 / width, **sides)
+    right = figure.add_gridspec(
+        2, pairs, left=4.7 / width, right=1 - 0.1 / width, wspace=0.05, hspace=0.05, **sides
+    )
+    axis = figure.add_subplot(left[0])
     bins = np.linspace(0, 1, 41)
     for values, colour, label in (
         (found.training, "black", "training stamps, to the others"),
@@ -134,7 +140,7 @@ def neighbours(found: Neighbours) -> bytes:
     axis.set(xlabel="distance to the nearest, 1 − correlation", ylabel="density")
     axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
     axis.legend(fontsize=8, frameon=False, loc="upper left")
-    axes = right.subplots(2, pairs, squeeze=False)
+    axes = right.subplots(squeeze=False)
     for column, pair, distance in zip(axes.T, found.closest, np.sort(found.drawn), strict=False):
         for axis, image in zip(column, pair, strict=True):
             axis.imshow(image, origin="lower", cmap="gray_r", vmin=-0.12, vmax=0.12)
