@@ -13,7 +13,8 @@ distributed = pytest.importorskip("distributed", reason="pip install 'btk-genera
 
 SBATCH = """#!/bin/sh
 echo "$@" > {folder}/arguments
-sh "$1" > {folder}/output 2>&1 &
+cp "$1" {folder}/script  # as sbatch does: the file is removed once it has been submitted
+sh {folder}/script > {folder}/output 2>&1 &
 echo $! > {folder}/pid
 echo Submitted batch job $!
 """
