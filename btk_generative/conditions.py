@@ -207,7 +207,7 @@ def half_light_radius(conditions: Table) -> np.ndarray:
     bulge, disk = radius
     share = np.divide(share[0], share[0] + share[1], out=np.zeros(len(bulge)), where=bulge > 0)
     low, high = np.fmin(bulge, disk), np.fmax(bulge, disk)
-    found = np.sqrt(low * high)
+    found = low.copy()
     mixed = np.flatnonzero(high > low)
     if len(mixed):
         parts = (bulge[mixed], share[mixed], 4), (disk[mixed], 1 - share[mixed], 1)

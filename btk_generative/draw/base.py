@@ -15,6 +15,7 @@ from btk.catalog import CatsimCatalog
 from btk.draw_blends import DrawBlendsGenerator
 from btk.survey import Survey, make_wcs
 from btk.utils import DEFAULT_SEED
+from surveycodex.utilities import mag2counts
 from tqdm.auto import tqdm
 
 from btk_generative.conditions import check_catsim
@@ -295,10 +296,7 @@ class StreamGenerator(DrawBlendsGenerator):
 
 
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
-    """Returns the catalogue's flux in every band, in detected electrons.
-
-    It is what `surveycodex.utilities.mag2counts` gives, whole electrons, without the conversion of
-    units in every band.
+    """Returns the catalogue's flux in every band, in detected electrons, as BTK computes it.
 
     Args:
         table: Galaxies with a magnitude column ``{band}_ab`` for every band.
@@ -308,13 +306,15 @@ def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
     Returns:
         float64 array of shape ``[n, bands]``.
     """
-    flux = []
-    for band in bands or survey.available_filters:
-        filt = survey.get_filter(band)
-        magnitude = np.array(table[f"{band}_ab"], dtype=np.float64)
-        rate = 10.0 ** (-0.4 * (magnitude - filt.zeropoint.value))
-        flux.append(np.trunc(rate * filt.full_exposure_time.to_value("s")))
-    return np.stack(flux, axis=1)
+    return np.stack(
+        [
+            mag2counts(
+                np.array(table[f"{band}_ab"], dtype=np.float64), survey, survey.get_filter(band)
+            ).to_value("electron")
+            for band in bands or survey.available_filters
+        ],
+        axis=1,
+    ).astype(np.float64)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -190,11 +190,11 @@ class GenerativeGenerator(StreamGenerator):
 
     def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
-        rows = np.arange(len(flux))[rows]
         parametric = looks.parametric[rows]
         if parametric.any():
-            draw_parametric(galaxies, rows[parametric], survey, psf, out, bands, self.apply_shear)
-            rows = rows[~parametric]
+            every = np.arange(len(flux))[rows]
+            draw_parametric(galaxies, every[parametric], survey, psf, out, bands, self.apply_shear)
+            rows = every[~parametric]
         agn = looks.agn[rows, None]
         profiles, pose, slot = looks.profiles[rows], looks.pose[rows].T, galaxies.slot[rows]
         point, light = flux[rows] * agn, flux[rows] * (1 - agn)

@@ -44,25 +44,25 @@ def add_noise(
     """
     if kind == "none":
         return
-    pixels, words = images[0].size, []
-    large = np.flatnonzero((sky >= _LARGE) & (kind != "galaxy"))
+    large, words = [], []
     for index, (image, band, level) in enumerate(
         zip(images, survey.available_filters, sky, strict=True)
     ):
         key = zlib.crc32(f"{survey.name}/{band}".encode())
         bits = np.random.PCG64(stream(seed, NOISE, blend, key))
-        if index in large:
-            words.append(bits.random_raw(-(-pixels // 2)))
-        elif kind == "galaxy":
+        if kind == "galaxy":
             image[:] = np.random.Generator(bits).poisson(np.maximum(image, 0.0))
+        elif level >= _LARGE:
+            large.append(index)
+            words.append(bits.random_raw(-(-image.size // 2)))
         elif kind == "all":
             mean = np.maximum(image + level, 0.0)
             np.subtract(np.random.Generator(bits).poisson(mean), level, out=image)
         else:
             image += np.random.Generator(bits).poisson(level, image.shape) - level
-    if words:
+    if large:
         words = np.array(words).view(np.uint32)
-        _add_poisson_to_all(images, large, sky, kind == "all", words, *_quantiles())
+        _add_poisson_to_all(images, np.array(large), sky, kind == "all", words, *_quantiles())
 
 
 @functools.cache

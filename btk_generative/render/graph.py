@@ -133,10 +133,7 @@ class GraphRenderer(SurveyRenderer):
             sample = (position - low) * (len(kernel) - 1)
             index = tf.cast(sample, tf.int32)
             rest = tf.cast(sample - tf.floor(sample), tf.float32)[..., None]
-            first, second = (
-                tf.gather(kernel, index),
-                tf.gather(kernel, index + 1),
-            )
+            first, second = tf.gather(kernel, index), tf.gather(kernel, index + 1)
             weights.append(first + rest * (second - first))
         spread = light[..., None, None] * weights[0][..., :, None] * weights[1][..., None, :]
         index = places[0][..., :, None] * grid + places[1][..., None, :]
