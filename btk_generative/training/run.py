@@ -29,6 +29,20 @@ class Scales:
     """Mean and standard deviation of ln flux."""
 
 
+def is_used(folder: Path, resume: bool) -> bool:
+    """Returns whether a folder holds something.
+
+    Raises:
+        OutputError: If it does, and no training is to be gone on with.
+    """
+    used = folder.exists() and any(folder.iterdir())
+    if used and not resume:
+        raise OutputError(
+            f"{folder} already holds something; go on with --resume, or choose another folder"
+        )
+    return used
+
+
 def check_run(folder: Path, settings: TrainSettings, resume: bool) -> None:
     """Checks that a training may go into a folder.
 
@@ -42,10 +56,7 @@ def check_run(folder: Path, settings: TrainSettings, resume: bool) -> None:
         OutputError: If the folder is in use, or does not belong to these settings.
     """
     path = folder / _SETTINGS
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        raise OutputError(
-            f"{folder} already holds something; go on with --resume, or choose another folder"
-        )
+    is_used(folder, resume)
     if path.exists():
         before, now = _fixed(json.loads(path.read_text())), _fixed(settings.model_dump(mode="json"))
         changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))

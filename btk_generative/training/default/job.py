@@ -20,7 +20,7 @@ from btk_generative.training.default.residuals import Residuals, read_residuals
 from btk_generative.training.default.sersic import SIZE
 from btk_generative.training.default.shape import DOMAIN, ShapeModel
 from btk_generative.training.default.structure import StructureModel, fit_basis
-from btk_generative.training.run import save_settings
+from btk_generative.training.run import is_used, save_settings
 
 INPUTS = {
     "zphot": ("", "redshift"),
@@ -56,17 +56,12 @@ def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
         OutputError: If the folder is in use, holds another training, or cannot be written.
     """
     settings = output / "settings.json"
-    if output.exists() and any(output.iterdir()):
-        if not resume:
-            raise OutputError(
-                f"{output} already holds something; go on with --resume, or choose another folder"
-            )
-        if not settings.exists() or json.loads(settings.read_text()) != config.model_dump(
-            mode="json"
-        ):
-            raise OutputError(
-                f"{output} holds no training of this configuration; choose another folder"
-            )
+    if is_used(output, resume) and (
+        not settings.exists() or json.loads(settings.read_text()) != config.model_dump(mode="json")
+    ):
+        raise OutputError(
+            f"{output} holds no training of this configuration; choose another folder"
+        )
     galaxies = read_fits(config.path(config.catalog))[config.first_row : config.last_row]
     stamps = config.path(config.structure.stamps)
     residuals = read_residuals(stamps, config.structure.number)
