@@ -186,7 +186,7 @@ def fitted_position_angle(records: np.ndarray) -> np.ndarray:
     return np.where(two, angle, np.asarray(records["sersicfit"])[:, 7])
 
 
-def half_light_radius(conditions: Table) -> np.ndarray:
+def half_light_radius(conditions: Table, rows=slice(None)) -> np.ndarray:
     """Returns the radius that holds half the light of bulge and disk together.
 
     Both are taken as circular, of the circularised size, with Sersic index 4 and 1: the share of
@@ -195,15 +195,18 @@ def half_light_radius(conditions: Table) -> np.ndarray:
 
     Args:
         conditions: Table with the columns of `from_catsim`.
+        rows: Which of its rows, all where not given.
 
     Returns:
         Radii in arcsec, shape ``[n]``; NaN where there is neither bulge nor disk.
     """
     radius, share = [], []
     for part in _AXES:
-        there = np.asarray(conditions[f"{part}_present"], dtype=bool)
-        radius.append(np.where(there, np.ma.filled(conditions[f"{part}_hlr"], 1.0), np.nan))
-        share.append(np.where(there, np.ma.filled(conditions[f"{part}_flux"], 0.0), 0.0))
+        there, size, flux = (
+            _data(conditions, f"{part}_{name}")[rows] for name in ("present", "hlr", "flux")
+        )
+        radius.append(np.where(there, size, np.nan))
+        share.append(np.where(there, flux, 0.0))
     bulge, disk = radius
     share = np.divide(share[0], share[0] + share[1], out=np.zeros(len(bulge)), where=bulge > 0)
     low, high = np.fmin(bulge, disk), np.fmax(bulge, disk)
@@ -239,38 +242,50 @@ def _solve_half_light(parts, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return radius
 
 
-def clip(conditions: Table, inputs) -> tuple[Table, np.ndarray]:
-    """Returns the nearest conditions inside a model's domain, and how much larger the galaxy is.
+def clip(conditions: Table, inputs) -> np.ndarray:
+    """Moves conditions to the nearest ones inside a model's domain, in place.
 
     A profile drawn from the clipped conditions keeps the size that the catalogue asks for when
-    its pixel scale is multiplied by the second result.
+    its pixel scale is multiplied by the result.
 
     Args:
-        conditions: Table of `from_catsim`.
+        conditions: Table of `from_catsim`, which is changed.
         inputs: The model's inputs, with ``name``, ``minimum`` and ``maximum``.
 
     Returns:
-        The clipped table, and the ratio of the half-light radii before and after, shape ``[n]``.
+        The ratio of the half-light radii before and after, shape ``[n]``.
     """
-    clipped, changed = conditions.copy(), np.zeros(len(conditions), dtype=bool)
+    ratio, changed, inside = np.ones(len(conditions)), np.zeros(len(conditions), dtype=bool), {}
     for given in inputs:
-        if given.name in clipped.colnames and not given.name.endswith("_present"):
-            values = np.ma.getdata(np.ma.asarray(clipped[given.name]))
-            inside = np.clip(values, given.minimum, given.maximum)
-            changed |= inside != values
-            values[:] = inside
-    ratio, rows = np.ones(len(conditions)), np.flatnonzero(changed)
+        if given.name in conditions.colnames and not given.name.endswith("_present"):
+            values = _data(conditions, given.name)
+            inside[given.name] = np.clip(values, given.minimum, given.maximum)
+            changed |= inside[given.name] != values
+    rows = np.flatnonzero(changed)
     if len(rows) == 0:
-        return clipped, ratio
-    before, after = conditions[rows], clipped[rows]
-    if "bulge_hlr" in {given.name for given in inputs}:
-        ratio[rows] = half_light_radius(before) / half_light_radius(after)
-    else:
-        before, after = (np.ma.filled(table["flux_radius"], 1.0) for table in (before, after))
-        ratio[rows] = before / after
-    return clipped, np.where(np.isfinite(ratio), ratio, 1.0)
+        return ratio
+    before = _size(conditions, inside, rows)
+    for name, values in inside.items():
+        _data(conditions, name)[:] = values
+    ratio[rows] = before / _size(conditions, inside, rows)
+    return np.where(np.isfinite(ratio), ratio, 1.0)
+
+
+def _size(conditions: Table, inputs, rows) -> np.ndarray:
+    """Returns the radii of some rows, by which a model with such inputs is told the size."""
+    if "bulge_hlr" in inputs:
+        return half_light_radius(conditions, rows)
+    return np.ma.filled(conditions["flux_radius"], 1.0)[rows]
+
+
+def _data(table: Table, name: str) -> np.ndarray:
+    """Returns a view of a column's values, masked ones as they stand."""
+    return np.ma.getdata(table[name], subok=False)
 
 
 def _values(table: Table, name: str) -> np.ndarray:
     """Returns a column as float64, masked entries as NaN."""
-    return np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+    column = table[name]
+    if isinstance(column, np.ma.MaskedArray):
+        return np.ma.filled(column.astype(np.float64), np.nan)
+    return np.asarray(column, dtype=np.float64)

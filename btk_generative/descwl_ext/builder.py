@@ -171,7 +171,8 @@ class GenerativeGalaxyBuilder:
 
     def _sample(self, kept: Table) -> tuple[LightProfiles, np.ndarray]:
         """Returns profiles, of the catalogue's size, and the angles by which to turn them."""
-        conditions, ratio = clip(from_catsim(kept), self.model.inputs)
+        conditions = from_catsim(kept)
+        ratio = clip(conditions, self.model.inputs)
         keys = [(MORPHOLOGY, int(identifier) % 2**63) for identifier in kept["galtileid"]]
         drawn = self.model.sample(
             conditions, random_normal=normals(self.seed, keys, self.model.random_size)

@@ -1,5 +1,6 @@
 """What the generators share: blends, truth tables, noise, and how a batch is put together."""
 
+import copy
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.memory import Memory
 from btk_generative.draw.noise import add_noise, sky_levels
+from btk_generative.draw.rows import Rows
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.randomness import ROTATION, stream
 
@@ -107,6 +109,8 @@ class StreamGenerator(DrawBlendsGenerator):
             apply_shear,
             augment_data,
         )
+        self.blend_generator.catalog = copy.copy(catalog)
+        self.blend_generator.catalog.table = Rows(catalog.table, copy=False)
         self.seed = int(seed)
         self._next_blend = 0
         self._memory = Memory()
@@ -167,7 +171,7 @@ class StreamGenerator(DrawBlendsGenerator):
         sizes = [len(blend) for blend in blends]
         table = Table()
         for name, column in blends[0].columns.items():
-            table[name] = Column(np.concatenate([b[name] for b in blends]), unit=column.unit)
+            table[name] = Column(np.concatenate([b[name].data for b in blends]), unit=column.unit)
         if self.apply_shear and not {"g1", "g2"} <= set(table.colnames):
             raise CatalogError(
                 "apply_shear needs columns 'g1' and 'g2' in what the sampling function returns"
@@ -237,9 +241,9 @@ class StreamGenerator(DrawBlendsGenerator):
             with ThreadPoolExecutor(self.njobs) as pool:
                 yield from pool.map(work, parts)
 
-    def _truth(self, table: Table, survey: Survey, size: int) -> Table:
+    def _truth(self, table: Table, survey: Survey, size: int) -> Rows:
         """Returns the table with the columns that BTK adds for a survey."""
-        truth = table.copy()
+        truth = Rows(table)
         wcs = make_wcs(survey.pixel_scale.to_value("arcsec"), (size, size))
         x, y = wcs.world_to_pixel_values(table["ra"] / 3600, table["dec"] / 3600)
         truth["x_peak"], truth["y_peak"] = x, y

@@ -151,7 +151,7 @@ class GenerativeGenerator(StreamGenerator):
             self._raise_outside(conditions, inside, table)
         elif self.out_of_domain == "parametric":
             parametric = ~inside
-        conditions, ratio = clip(conditions, self.model.inputs)
+        ratio = clip(conditions, self.model.inputs)
         sampled = np.flatnonzero(extended & ~parametric)
         blend, galaxy = (np.asarray(table[f"{name}_index"]) for name in ("blend", "galaxy"))
         size, oriented = self.model.stamp_size, self.model.oriented

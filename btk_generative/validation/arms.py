@@ -227,17 +227,18 @@ class Arms:
         for piece in _split(rows):
             records = self.sample.records(piece)
             given = from_cosmos(records)
-            clipped, ratio = clip(given, self.model.inputs)
+            flux = given["bulge_flux"].filled(0) + given["disk_flux"].filled(0)
+            ratio = clip(given, self.model.inputs)
             keys = [(MORPHOLOGY, draw, int(row)) for row in piece]
             latents = normals(self.seed, keys, self.model.random_size)
-            profiles = self.model.sample(clipped, random_normal=latents)
+            profiles = self.model.sample(given, random_normal=latents)
             yield ProfileBatch(
                 self.sample,
                 piece,
                 self.psfs,
                 self.seed,
                 LightProfiles(profiles.images, profiles.pixel_scale * ratio, profiles.oriented),
-                given["bulge_flux"].filled(0) + given["disk_flux"].filled(0),
+                flux,
                 fitted_position_angle(records),
             )
 

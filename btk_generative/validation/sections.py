@@ -245,7 +245,8 @@ def real_stamps(
     tasks = (StampTask(stamps, i, int(noise[0, i])) for i in range(n))
     real = workers.measure(tasks, n, "real stamps")
     fits = [fit for _, fit, _ in real]
-    given, _ = clip(conditions_of_fits(stamps, fits), model.inputs)
+    given = conditions_of_fits(stamps, fits)
+    clip(given, model.inputs)
     drawn = {"model": [], "parametric": []}
     for draw in range(draws):
         keys = [(MORPHOLOGY, draw, i) for i in range(n)]
