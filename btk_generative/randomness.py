@@ -15,7 +15,8 @@ ROTATION = 1
 """Purpose of a stream: the random rotations of the galaxies of a blend; key (blend,)."""
 
 NOISE = 2
-"""Purpose of a stream: pixel noise; key (blend, checksum of the survey's and band's name)."""
+"""Purpose of a stream: pixel noise; key (blend, checksum of the survey's name), with the
+number of a band whose sky is dark."""
 
 SAMPLING = 3
 """Purpose of a stream: which galaxies a blend of a data set has; key (blend, attempt)."""

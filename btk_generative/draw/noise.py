@@ -31,8 +31,8 @@ def add_noise(
     Background noise is a Poisson draw of the mean sky level less that level, galaxy noise a
     Poisson draw of the signal. With both, signal and sky are drawn together: BTK draws the two
     from the same random numbers, which correlates them and makes the variance too large. Each
-    blend and band has a stream of its own, so that "background" noise is the same whatever the
-    galaxies look like.
+    blend and band has random numbers of its own, so that "background" noise is the same whatever
+    the galaxies look like.
 
     Args:
         images: Electrons per pixel, shape ``[bands, N, N]``.
@@ -44,25 +44,27 @@ def add_noise(
     """
     if kind == "none":
         return
-    large, words = [], []
-    for index, (image, band, level) in enumerate(
-        zip(images, survey.available_filters, sky, strict=True)
-    ):
-        key = zlib.crc32(f"{survey.name}/{band}".encode())
-        bits = np.random.PCG64(stream(seed, NOISE, blend, key))
+    large = (sky >= _LARGE) & (kind != "galaxy")
+    for index in np.flatnonzero(~large):
+        image, level = images[index], sky[index]
+        random = np.random.default_rng(_stream(survey, seed, blend, index))
         if kind == "galaxy":
-            image[:] = np.random.Generator(bits).poisson(np.maximum(image, 0.0))
-        elif level >= _LARGE:
-            large.append(index)
-            words.append(bits.random_raw(-(-image.size // 2)))
+            image[:] = random.poisson(np.maximum(image, 0.0))
         elif kind == "all":
-            mean = np.maximum(image + level, 0.0)
-            np.subtract(np.random.Generator(bits).poisson(mean), level, out=image)
+            np.subtract(random.poisson(np.maximum(image + level, 0.0)), level, out=image)
         else:
-            image += np.random.Generator(bits).poisson(level, image.shape) - level
-    if large:
-        words = np.array(words).view(np.uint32)
-        _add_poisson_to_all(images, np.array(large), sky, kind == "all", words, *_quantiles())
+            image += random.poisson(level, image.shape) - level
+    if large.any():
+        words = -(-images[0].size // 2)  # of 64 bits, for a band; each has its own part of a stream
+        random = np.random.PCG64(_stream(survey, seed, blend)).random_raw(len(images) * words)
+        random = random.view(np.uint32).reshape(len(images), 2 * words)
+        _add_poisson_to_all(
+            images, np.flatnonzero(large), sky, kind == "all", random, *_quantiles()
+        )
+
+
+def _stream(survey: Survey, seed: int, blend: int, *band: int) -> np.random.SeedSequence:
+    return stream(seed, NOISE, blend, zlib.crc32(survey.name.encode()), *band)
 
 
 @functools.cache
@@ -130,6 +132,5 @@ def _add_poisson(image, level, signal, words, quantiles, first):
 @_compiled
 def _add_poisson_to_all(images, bands, sky, signal, words, quantiles, first):
     """Does so for some of the images ``[:, N, N]``, without Python between."""
-    for number in range(bands.shape[0]):
-        band = bands[number]
-        _add_poisson(images[band], sky[band], signal, words[number], quantiles, first)
+    for band in bands:
+        _add_poisson(images[band], sky[band], signal, words[band], quantiles, first)

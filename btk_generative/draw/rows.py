@@ -20,9 +20,9 @@ class Rows(Table):
             return super().__getitem__(item)
         taken = Table(meta=self.meta)
         for name, column in self.columns.items():
-            values = column.view(np.ndarray)[item]
+            part = column.view(np.ndarray)[item]
             # Not through astropy's __array_finalize__, which is what takes the time.
-            piece = np.ndarray.__new__(Column, values.shape, values.dtype, values, 0, values.strides)
+            piece = np.ndarray.__new__(Column, part.shape, part.dtype, part, 0, part.strides)
             piece.__dict__.update(column.__dict__, indices=[], _meta=column.meta.copy())
             piece.__dict__.pop("info", None)
             piece.parent_table = taken

@@ -1,14 +1,13 @@
 """The renderer as a TensorFlow graph, for a GPU."""
 
 import functools
-import itertools
 import logging
 
 import numpy as np
 
 from btk_generative.errors import ConfigError
 from btk_generative.render import loops
-from btk_generative.render.renderer import Placed, SurveyRenderer
+from btk_generative.render.renderer import SurveyRenderer
 
 CHUNK = 8
 """Galaxies that are drawn at once. Chunks are filled up to this size."""
@@ -53,33 +52,33 @@ class GraphRenderer(SurveyRenderer):
         super().__init__(psfs, pixel_scale, stamp_size)
         self._graphs = {}
 
-    def _draw(self, placed: list[Placed], flux, point, out, rows) -> None:
-        order = sorted(range(len(placed)), key=lambda i: placed[i].size)
-        for size, group in itertools.groupby(order, key=lambda i: placed[i].size):
-            group = list(group)
+    def _part(self) -> list:
+        return []
+
+    def _draw(self, lie, sizes, flux, point, out, rows) -> None:
+        images, centre, slope, _ = lie
+        for size in np.unique(sizes[:, 0]):
+            group = np.flatnonzero(sizes[:, 0] == size)
             for start in range(0, len(group), CHUNK):
                 part = group[start : start + CHUNK]
-                filled = part + part[:1] * (CHUNK - len(part))
-                galaxies = [placed[i] for i in filled]
-                images = self._graph(size)(
-                    np.stack([g.image for g in galaxies]),
-                    np.array([g.centre for g in galaxies]),
-                    np.array([g.slope for g in galaxies]),
+                filled = np.append(part, [part[0]] * (CHUNK - len(part)))
+                drawn = self._graph(int(size))(
+                    images[filled],
+                    centre[filled],
+                    slope[filled],
                     flux[filled].astype(np.complex64),
                     point[filled].astype(np.complex64),
                 )
-                for i, image in zip(part, images.numpy(), strict=False):
+                for i, image in zip(part, drawn.numpy(), strict=False):
                     out[rows[i]] = image
 
     def _graph(self, size: int):
-        box = self._box("whole", size)
         with self._lock:
             if size not in self._graphs:
                 import tensorflow as tf
 
-                self._graphs[size] = tf.function(
-                    functools.partial(self._render, box), reduce_retracing=True
-                )
+                render = functools.partial(self._render, self._make_box("whole", size))
+                self._graphs[size] = tf.function(render, reduce_retracing=True)
             return self._graphs[size]
 
     def _render(self, box: loops.Box, images, centre, slope, flux, point):

@@ -1,8 +1,8 @@
-"""The compiled part of the renderer, one galaxy a call.
+"""The compiled part of the renderer.
 
-A call draws one galaxy, so that its image does not depend on the others of the batch, and does
-not hold Python's global lock, so that threads can draw at the same time. The Fourier transforms in
-it are rocket-fft's, which gives Numba those of SciPy.
+Galaxies are drawn one after the other, so that the image of one does not depend on the others, and
+without Python's global lock, so that threads can draw at the same time. The Fourier transforms are
+rocket-fft's, which gives Numba those of SciPy.
 """
 
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import rocket_fft  # noqa: F401, for Numba to know scipy.fft
 import scipy.fft
+from numba.typed import List
 
 from btk_generative.render.wings import STEP
 
@@ -301,20 +302,29 @@ def _halve(image):
 
 
 @_compiled
-def place(image, scale, angle, g1, g2):
-    """Returns how a profile lies in the sky.
+def place(images, scale, angle, g1, g2):
+    """Returns how profiles lie in the sky.
 
     Args:
-        image: The profile, ``[S, S]``.
-        scale: Its pixel size in survey pixels.
-        angle: Rotation, radians, from +x towards +y.
-        g1: Reduced shear, applied after the rotation.
-        g2: Reduced shear.
+        images: The profiles, ``[n, S, S]``.
+        scale: Their pixel sizes in survey pixels, ``[n]``.
+        angle: Rotations, radians, from +x towards +y, ``[n]``.
+        g1: Reduced shear, applied after the rotation, ``[n]``.
+        g2: Reduced shear, ``[n]``.
 
     Returns:
-        The derivatives of the position in survey pixels, (dx/di, dx/dj, dy/di, dy/dj); how far
-        light reaches from the centre along x and y; its greater root-mean-square extent.
+        The derivatives of the position in survey pixels, (dx/di, dx/dj, dy/di, dy/dj), ``[n, 4]``;
+        and ``[n, 3]``, how far light reaches from the centre along x and y, and its greater
+        root-mean-square extent.
     """
+    slope, extent = np.empty((len(images), 4)), np.empty((len(images), 3))
+    for k in range(len(images)):
+        slope[k], extent[k] = _place(images[k], scale[k], angle[k], g1[k], g2[k])
+    return slope, extent
+
+
+@_compiled
+def _place(image, scale, angle, g1, g2):
     scale = scale / np.sqrt(1 - g1**2 - g2**2)
     c, s = np.cos(angle), np.sin(angle)
     xi, xj = scale * ((1 + g1) * c + g2 * s), scale * (g2 * c - (1 + g1) * s)
@@ -344,7 +354,7 @@ def place(image, scale, angle, g1, g2):
     yy = yi * yi * ii + 2 * yi * yj * ij + yj * yj * jj
     bulk = np.sqrt(max(xx, yy) / total) if total > 0 else 0.0
     width, height = width + _MARGIN * (abs(xi) + abs(xj)), height + _MARGIN * (abs(yi) + abs(yj))
-    return (xi, xj, yi, yj), width, height, bulk
+    return (xi, xj, yi, yj), (width, height, bulk)
 
 
 @_compiled
@@ -372,7 +382,7 @@ def _spectrum(image, centre, slope, height, box, tables):
 
 
 @_compiled
-def _draw(image, centre, slope, height, flux, point, box, tables, rows):
+def _on_box(image, centre, slope, height, flux, point, box, tables, rows):
     """Returns a galaxy on a periodic box, of which so many rows are wanted."""
     spectrum = _spectrum(image, centre, slope, height, box, tables)
     half = box.extent.shape[1] // 2
@@ -390,22 +400,49 @@ def _draw(image, centre, slope, height, flux, point, box, tables, rows):
 
 
 @_compiled
-def draw_whole(image, centre, slope, height, flux, point, box, tables, out):
-    """Draws a galaxy.
+def extended(boxes, box):
+    """Returns a list of boxes, None for an empty one, with one more."""
+    longer = List()
+    if boxes is not None:
+        for each in boxes:
+            longer.append(each)
+    longer.append(box)
+    return longer
+
+
+@_compiled
+def draw(images, centre, slope, height, flux, point, number, boxes, tables, out, rows):
+    """Draws galaxies.
 
     Args:
-        image: The profile, ``[S, S]``.
-        centre: Position of its centre, survey pixels from the stamp's first pixel.
-        slope: From `place`.
-        height: How far its light reaches along y.
-        flux: Of the galaxy in each band, ``[bands]``.
-        point: Of a point source at its centre in each band, ``[bands]``.
-        box: The periodic box on which it is drawn.
+        images: The profiles, ``[n, S, S]``.
+        centre: Positions of their centres, survey pixels from the stamp's first pixel, ``[n, 2]``.
+        slope: From `place`, ``[n, 4]``.
+        height: How far their light reaches along y, ``[n]``.
+        flux: Of each galaxy in each band, ``[n, bands]``.
+        point: Of a point source at its centre, likewise.
+        number: The places in ``boxes`` of each galaxy's periodic box and, if its PSF is parted, of
+            that for the core, else -1, ``[n, 2]``.
+        boxes: From `extended`.
         tables: The tables.
-        out: Output ``[bands, N, N]``.
+        out: Output ``[m, bands, N, N]``.
+        rows: Where in it to draw each galaxy, ``[n]``.
     """
+    for k in range(len(images)):
+        a, b, c, d = slope[k]
+        lie = images[k], (centre[k, 0], centre[k, 1]), (a, b, c, d), height[k], flux[k], point[k]
+        box, target = boxes[number[k, 0]], out[rows[k]]
+        if number[k, 1] < 0:
+            _draw_whole(*lie, box, tables, target)
+        else:
+            _draw_parted(*lie, boxes[number[k, 1]], box, tables, target)
+
+
+@_compiled
+def _draw_whole(image, centre, slope, height, flux, point, box, tables, out):
+    """Draws a galaxy on one box."""
     stamp = out.shape[1]
-    images = _draw(image, centre, slope, height, flux, point, box, tables, stamp)
+    images = _on_box(image, centre, slope, height, flux, point, box, tables, stamp)
     for band in range(out.shape[0]):
         for y in range(stamp):
             target, source = out[band, y], images[band, y]
@@ -414,25 +451,12 @@ def draw_whole(image, centre, slope, height, flux, point, box, tables, out):
 
 
 @_compiled
-def draw_parted(image, centre, slope, height, flux, point, core, wings, tables, out):
-    """Draws a galaxy with the cores of the PSFs and with their wings, and adds the two.
-
-    Args:
-        image: See `draw_whole`.
-        centre: See `draw_whole`.
-        slope: See `draw_whole`.
-        height: See `draw_whole`.
-        flux: See `draw_whole`.
-        point: See `draw_whole`.
-        core: Box of the cores.
-        wings: Box of the wings.
-        tables: See `draw_whole`.
-        out: Output ``[bands, N, N]``.
-    """
+def _draw_parted(image, centre, slope, height, flux, point, core, wings, tables, out):
+    """Draws a galaxy with the cores of the PSFs and with their wings, and adds the two."""
     size, stamp = core.size, out.shape[1]
     first = (int(np.floor(centre[0])) - size // 2, int(np.floor(centre[1])) - size // 2)
     near = (centre[0] - first[0], centre[1] - first[1])
-    light = _draw(image, near, slope, height, flux, point, core, tables, size)
-    coarse = _draw(image, centre, slope, height, flux, point, wings, tables, wings.samples)
+    light = _on_box(image, near, slope, height, flux, point, core, tables, size)
+    coarse = _on_box(image, centre, slope, height, flux, point, wings, tables, wings.samples)
     rows = -(-stamp // STEP) + tables.wings.shape[1] - 1
     _add_parts(light, first, _refine(coarse, tables.wings, rows, stamp), tables.wings, out)

@@ -3,7 +3,6 @@
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import galsim
 import numpy as np
@@ -15,24 +14,6 @@ from btk_generative.render.transfer import BandTransfer, fast_size
 
 _OVERSAMPLING = 2.0
 _HIGHEST = 16  # cycles per profile pixel up to which the interpolant's transform is tabulated
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A profile and its place, in survey pixels."""
-
-    image: np.ndarray
-    """The profile, ``[S, S]``."""
-    centre: tuple[float, float]
-    """Position of its centre from the stamp's first pixel."""
-    slope: tuple[float, float, float, float]
-    """Derivatives of the position from ``loops.place``."""
-    height: float
-    """How far its light reaches from its centre along y."""
-    size: int
-    """Pixels on a side of the periodic box on which it is drawn."""
-    core_size: int
-    """The same for the PSF's core alone; 0 if the PSF is not to be parted."""
 
 
 class SurveyRenderer:
@@ -82,9 +63,19 @@ class SurveyRenderer:
         interpolant = galsim.Quintic().kval(2 * np.pi * frequency).astype(np.float32)
         interpolant[-2:] = 0
         self._tables = loops.Tables(spreading, interpolant, wings.weights())
-        self._boxes: dict[tuple[str, int], loops.Box] = {}
+        multiple = 2 * self._bands[0].sampling
+        self._greatest = 4 * max(self.stamp_size, 64)
+        least = range(self._greatest + 1)
+        self._core_sizes = np.array([fast_size(size) for size in least])
+        self._parted_sizes = np.array(
+            [fast_size(k, math.lcm(multiple, 2 * wings.STEP)) for k in least]
+        )
+        whole = [fast_size(self.stamp_size + 8, multiple)]
+        while whole[-1] < self._greatest:
+            whole.append(fast_size(whole[-1] * 1.06, multiple))
+        self._whole_sizes = np.array(whole)
+        self._boxes, self._numbers = None, {}
         self._lock = threading.Lock()
-        self._multiple = math.lcm(2 * self._bands[0].sampling, 2 * wings.STEP)
         self._cores = self._part()
 
     def draw(
@@ -139,69 +130,91 @@ class SurveyRenderer:
                 f"out must have shape [m, {bands}, {size}, {size}] and rows [{n}], "
                 f"not {list(out.shape)} and {list(rows.shape)}"
             )
+        images = np.ascontiguousarray(profiles.images, np.float32)
         scale = profiles.pixel_scale / self.pixel_scale
-        geometry = zip(
-            x / self.pixel_scale, y / self.pixel_scale, scale, angle, g1, g2, strict=True
-        )
-        placed = []
-        for image, (x_i, y_i, *lie) in zip(profiles.images, geometry, strict=True):
-            slope, *extent = loops.place(image, *lie)
-            sizes = self._box_sizes((abs(x_i), abs(y_i)), *extent)
-            centre = x_i + (size - 1) / 2, y_i + (size - 1) / 2
-            placed.append(Placed(image, centre, slope, extent[1], *sizes))
-        self._draw(placed, flux, point, out, rows)
+        distance = np.stack([x, y], axis=1) / self.pixel_scale
+        slope, extent = loops.place(images, scale, angle, g1, g2)
+        sizes = self._box_sizes(np.abs(distance), extent)
+        lie = images, distance + (size - 1) / 2, slope, extent[:, 1].copy()
+        self._draw(lie, sizes, flux.astype(np.float32), point.astype(np.float32), out, rows)
         return out
 
-    def _draw(self, placed: list["Placed"], flux, point, out, rows) -> None:
-        """Draws galaxies into ``out[rows]``."""
-        flux, point, tables = flux.astype(np.float32), point.astype(np.float32), self._tables
-        for galaxy, f, p, row in zip(placed, flux, point, rows, strict=True):
-            lie = galaxy.image, galaxy.centre, galaxy.slope, galaxy.height, f, p
-            if galaxy.core_size:
-                core, around = self._box("core", galaxy.core_size), self._box("wings", galaxy.size)
-                loops.draw_parted(*lie, core, around, tables, out[row])
-            else:
-                loops.draw_whole(*lie, self._box("whole", galaxy.size), tables, out[row])
-
-    def _box_sizes(self, distance, width: float, height: float, bulk: float) -> tuple[int, int]:
-        """Returns the sizes of the periodic boxes on which a galaxy is drawn right.
-
-        The bulk of its light (its root-mean-square extent) and a pixel of the stamp must be less
-        than half a box apart, and no light may come near the stamp from the other side. The sizes
-        are few, so that few tables are kept. Light further from the stamp than three stamps (192
-        pixels at least) is left out.
+    def _draw(self, lie, sizes, flux, point, out, rows) -> None:
+        """Draws galaxies into ``out[rows]``.
 
         Args:
-            distance: Of the centre of the frame from that of the stamp along x and y.
-            width: How far light reaches from the centre along x.
-            height: The same along y.
-            bulk: Root-mean-square extent of the light.
+            lie: The profiles and how they lie: images, centres, slopes and heights, as
+                `loops.draw` takes them.
+            sizes: From `_box_sizes`.
+            flux: Flux of each galaxy in each band.
+            point: That of a point source.
+            out: See `draw`.
+            rows: See `draw`.
+        """
+        number = self._numbered(sizes)
+        loops.draw(*lie, flux, point, number, self._boxes, self._tables, out, rows)
+
+    def _box_sizes(self, distance, extent) -> np.ndarray:
+        """Returns the sizes of the periodic boxes on which galaxies are drawn right.
+
+        The bulk of a galaxy's light (its root-mean-square extent) and a pixel of the stamp must be
+        less than half a box apart, and no light may come near the stamp from the other side. The
+        sizes are few, so that few tables are kept. Light further from the stamp than three stamps
+        (192 pixels at least) is left out.
+
+        Args:
+            distance: Of the centre of the frame from that of the stamp along x and y, ``[n, 2]``.
+            extent: From `loops.place`.
 
         Returns:
             The size for the PSF, and that for its core; the latter is 0 where nothing is gained by
-            parting it.
+            parting it. ``[n, 2]``.
         """
-        stamp, greatest = self.stamp_size, 4 * max(self.stamp_size, 64)
-        outskirts = max(distance[0] + width, distance[1] + height)
-        least = max(stamp + 2 * (max(distance) + bulk), 0.625 * stamp + 16 + outskirts)
-        core = fast_size(2 * wings.REACH + 2 * max(width, height))
-        if self._cores and least < greatest and core < 0.9 * least:
-            return fast_size(least, self._multiple), core
-        multiple = 2 * self._bands[0].sampling
-        size = fast_size(stamp + 8, multiple)
-        while size < min(least, greatest):
-            size = fast_size(size * 1.06, multiple)
-        return size, 0
+        stamp, greatest = self.stamp_size, self._greatest
+        reach, bulk = extent[:, :2], extent[:, 2]
+        least = np.maximum(
+            stamp + 2 * (distance.max(axis=1) + bulk),
+            0.625 * stamp + 16 + (distance + reach).max(axis=1),
+        )
+        enough = np.minimum(least, greatest)
+        sizes = np.zeros((len(least), 2), dtype=int)
+        sizes[:, 0] = self._whole_sizes[np.searchsorted(self._whole_sizes, enough)]
+        if self._cores:
+            core = np.minimum(2 * wings.REACH + 2 * reach.max(axis=1), greatest)
+            core = self._core_sizes[np.ceil(core).astype(int)]
+            parted = (least < greatest) & (core < 0.9 * least)
+            sizes[parted, 0] = self._parted_sizes[np.ceil(enough[parted]).astype(int)]
+            sizes[parted, 1] = core[parted]
+        return sizes
 
-    def _box(self, kind: str, size: int) -> loops.Box:
-        """Returns the box for the "whole" PSFs, for their "core" or for their "wings"."""
+    def _numbered(self, sizes) -> np.ndarray:
+        """Returns the numbers of the boxes of such sizes, which are made where there are none.
+
+        Args:
+            sizes: From `_box_sizes`.
+
+        Returns:
+            Place in ``_boxes`` of each galaxy's box and of that of the core, -1 for none.
+        """
+        number = np.full(sizes.shape, -1)
         with self._lock:
-            if (kind, size) not in self._boxes:
-                self._boxes[kind, size] = self._make_box(kind, size)
-            return self._boxes[kind, size]
+            for row, (size, core) in enumerate(sizes.tolist()):
+                number[row, 0] = self._number("wings" if core else "whole", size)
+                if core:
+                    number[row, 1] = self._number("core", core)
+        return number
+
+    def _number(self, kind: str, size: int) -> int:
+        if (kind, size) not in self._numbers:
+            self._boxes = loops.extended(self._boxes, self._make_box(kind, size))
+            self._numbers[kind, size] = len(self._boxes) - 1
+        return self._numbers[kind, size]
 
     def _make_box(self, kind: str, size: int) -> loops.Box:
-        limit = (0.0, float(size)) if kind == "core" else (self.stamp_size - size, float(size))
+        """Returns the box for the "whole" PSFs, for their "core" or for their "wings"."""
+        limit = (
+            (0.0, float(size)) if kind == "core" else (float(self.stamp_size - size), float(size))
+        )
         if kind == "core":
             cuts = [
                 wings.core_transfer(core, finer, size, band.max_frequency)
@@ -233,7 +246,7 @@ class SurveyRenderer:
 
     def _part(self) -> list[tuple[np.ndarray, int]]:
         """Returns the cores of the PSFs and their samples per pixel; none with uneven wings."""
-        size = fast_size(max(self.stamp_size + 8, 2 * wings.REACH), self._multiple)
+        size = self._parted_sizes[max(self.stamp_size + 8, 2 * wings.REACH)]
         cores = []
         for band in self._bands:
             core, rest = wings.part(band.on_box(size), size)
