@@ -387,7 +387,9 @@ def test_noise_has_the_mean_and_variance_of_what_is_counted(kind, model, lsst):
         # the same galaxy each time: only the noise is drawn anew
         looks = generator._morphology
         first = []
-        generator._morphology = lambda g: first[0] if first else first.append(looks(g)) or first[0]
+        generator._morphology = lambda *a: (
+            first[0] if first else first.append(looks(*a)) or first[0]
+        )
         batches = [next(generator) for _ in range(draws if noise != "none" else 1)]
         return np.stack([batch.blend_images[0] for batch in batches])
 

@@ -2,10 +2,12 @@
 
 import copy
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import galsim
 import numba
@@ -25,14 +27,15 @@ from btk_generative.draw.memory import Memory
 from btk_generative.draw.noise import add_noise, sky_levels
 from btk_generative.draw.rows import Rows
 from btk_generative.errors import CatalogError, ConfigError
+from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
 
-_CHUNK = 5  # blends that a thread draws at a time
+_AHEAD = 20  # blends, and a quarter of the batch, with which several threads begin
 
 
 @dataclass(frozen=True)
 class Galaxies:
-    """All galaxies of a batch, in one table, and where each belongs."""
+    """The galaxies of some blends, in one table, and where each belongs."""
 
     table: Table
     """The catalogue rows, with ``btk_rotation``, ``blend_index``, ``galaxy_index`` and whatever
@@ -40,6 +43,24 @@ class Galaxies:
 
     slot: np.ndarray
     """Row of each galaxy in the isolated images flattened to ``[batch * max_number, ...]``."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Blends that a thread draws at a time."""
+
+    galaxies: Galaxies
+    """Galaxies, of these blends and others."""
+    given: Any
+    """What `StreamGenerator._prepare` returned for them."""
+    truth: list[Rows]
+    """Their truth table in every survey."""
+    flux: list[np.ndarray]
+    """Their `band_flux` in every survey."""
+    blend: int
+    """Index of the first blend."""
+    bounds: np.ndarray
+    """The row at which each blend begins, and the one at which the last ends."""
 
 
 class StreamGenerator(DrawBlendsGenerator):
@@ -141,7 +162,7 @@ class StreamGenerator(DrawBlendsGenerator):
             batch_size: Number of blends in the batches from then on.
         """
         self._next_blend = blend
-        self.batch_size = self.blend_generator.batch_size = batch_size
+        self.batch_size = batch_size
 
     def __next__(self) -> BlendBatch | SurveyBatches:
         """Draws the next batch.
@@ -150,24 +171,63 @@ class StreamGenerator(DrawBlendsGenerator):
             A `btk.blend_batch.BlendBatch`, or for several surveys a
             `btk.blend_batch.MultiResolutionBlendBatch`.
         """
+        batches = [self._blank(survey) for survey in self.surveys.values()]
+
+        def draw(part):
+            return self._draw_part(part, batches)
+
+        with tqdm(total=self.batch_size, desc="Generating blends", disable=not self.use_bar) as bar:
+            for number in self._map(draw, self._parts()):
+                bar.update(number)
+        first, self._next_blend = self._next_blend, self._next_blend + self.batch_size
+        if self.verbose:
+            number = sum(len(table) for table in batches[0].catalog_list)
+            print(f"Drew {number} galaxies in blends {first} to {self._next_blend - 1}")
+        return batches[0] if len(batches) == 1 else SurveyBatches(batches)
+
+    def _blank(self, survey: Survey) -> SurveyBatch:
+        """Returns a batch to be filled in."""
+        n, size = self.batch_size, self._get_pix_stamp_size(survey)
+        shape = len(survey.available_filters), size, size
+        return SurveyBatch(
+            n,
+            self.max_number,
+            self.stamp_size,
+            survey,
+            self._memory.empty((n, *shape)),
+            self._memory.empty((n, self.max_number, *shape)),
+            [None] * n,
+            self._get_psf_from_survey(survey),
+        )
+
+    def _parts(self) -> Iterator[Part]:
+        """Yields the parts of a batch; while threads draw the first, the others are sampled."""
+        size = self.batch_size
+        begin = size if self.njobs == 1 else min(size, max(_AHEAD, size // 4))
+        surveys = self.surveys.values()
+        first = self._next_blend
+        for number in (begin, size - begin) if begin < size else (size,):
+            blends = self._sample(number)
+            galaxies = self._label(blends, first)
+            given = self._prepare(galaxies)
+            truth = [self._truth(galaxies.table, survey) for survey in surveys]
+            flux = [band_flux(galaxies.table, survey) for survey in surveys]
+            bounds = np.cumsum([0] + [len(blend) for blend in blends])
+            for some in _split(bounds, min(CHUNK, math.ceil(bounds[-1] / self.njobs))):
+                yield Part(galaxies, given, truth, flux, first + some.start, bounds[some])
+            first += number
+
+    def _sample(self, number: int) -> list[Table]:
+        """Returns the tables of the next blends."""
+        self.blend_generator.batch_size = number
         try:
-            blends = next(self.blend_generator)
+            return next(self.blend_generator)
         except ValueError as error:
             name = type(self.blend_generator.sampling_function).__name__
             raise ConfigError(f"{name} cannot make a blend of this catalogue: {error}") from error
-        first = self._next_blend
-        galaxies = self._label(blends, first)
-        looks = self._morphology(galaxies)
-        batches = [
-            self._draw_survey(survey, galaxies, looks, first) for survey in self.surveys.values()
-        ]
-        self._next_blend += len(blends)
-        if self.verbose:
-            print(f"Drew {len(galaxies.slot)} galaxies in blends {first} to {self._next_blend - 1}")
-        return batches[0] if len(batches) == 1 else SurveyBatches(batches)
 
     def _label(self, blends: list[Table], first: int) -> Galaxies:
-        """Stacks the blends' tables, adding rotations and indices."""
+        """Stacks the tables of blends ``first`` and on, adding rotations and indices."""
         sizes = [len(blend) for blend in blends]
         table = Table()
         for name, column in blends[0].columns.items():
@@ -188,50 +248,24 @@ class StreamGenerator(DrawBlendsGenerator):
                 ]
             )
         table["btk_rotation"], table["blend_index"], table["galaxy_index"] = rotation, index, within
-        return Galaxies(table, (index - first) * self.max_number + within)
+        return Galaxies(table, (index - self._next_blend) * self.max_number + within)
 
-    def _draw_survey(self, survey: Survey, galaxies: Galaxies, looks, first: int) -> SurveyBatch:
-        """Draws the batch as one survey sees it."""
-        n_bands, size = len(survey.available_filters), self._get_pix_stamp_size(survey)
-        isolated = self._memory.empty((self.batch_size, self.max_number, n_bands, size, size))
-        images = self._memory.empty((self.batch_size, n_bands, size, size))
-        psf, truth = self._get_psf_from_survey(survey), self._truth(galaxies.table, survey, size)
-        flat = isolated.reshape(-1, n_bands, size, size)
-        flux, sky = band_flux(galaxies.table, survey), self._sky[survey.name]
-        bounds = np.searchsorted(
-            galaxies.table["blend_index"], first + np.arange(self.batch_size + 1)
-        )
-
-        def draw(blends):
-            part = slice(bounds[blends.start], bounds[blends.stop])
-            self._draw(galaxies, looks, part, flux, survey, psf, flat)
-            for index in range(blends.start, blends.stop):
-                number = bounds[index + 1] - bounds[index]
-                isolated[index, number:] = 0
-                _add_up(isolated[index, :number], images[index])
-                add_noise(images[index], self.add_noise, survey, sky, self.seed, first + index)
-            pairs = itertools.pairwise(bounds[blends.start : blends.stop + 1])
-            return [truth[start:stop] for start, stop in pairs]
-
-        chunks = [
-            slice(start, min(start + _CHUNK, self.batch_size))
-            for start in range(0, self.batch_size, _CHUNK)
-        ]
-        catalogs, description = [], f"Generating blends for {survey.name} survey"
-        with tqdm(total=self.batch_size, desc=description, disable=not self.use_bar) as bar:
-            for tables in self._map(draw, chunks):
-                catalogs += tables
-                bar.update(len(tables))
-        return SurveyBatch(
-            self.batch_size,
-            self.max_number,
-            self.stamp_size,
-            survey,
-            images,
-            isolated,
-            catalogs,
-            psf,
-        )
+    def _draw_part(self, part: Part, batches: list[SurveyBatch]) -> int:
+        """Fills some blends of a batch in, in every survey, and returns their number."""
+        rows = slice(part.bounds[0], part.bounds[-1])
+        looks = self._morphology(part.galaxies, part.given, rows)
+        for batch, flux, truth in zip(batches, part.flux, part.truth, strict=True):
+            survey, isolated = batch.survey, batch.isolated_images
+            flat, sky = isolated.reshape(-1, *isolated.shape[2:]), self._sky[survey.name]
+            self._draw(part.galaxies, looks, rows, flux[rows], survey, batch.psf, flat)
+            for blend, (start, stop) in enumerate(itertools.pairwise(part.bounds), part.blend):
+                place = blend - self._next_blend
+                image, alone = batch.blend_images[place], isolated[place]
+                alone[stop - start :] = 0
+                _add_up(alone[: stop - start], image)
+                add_noise(image, self.add_noise, survey, sky, self.seed, blend)
+                batch.catalog_list[place] = truth[start:stop]
+        return len(part.bounds) - 1
 
     def _map(self, work, parts: Iterable) -> Iterator:
         """Yields the results of work on each part, in their order, from ``njobs`` threads."""
@@ -241,9 +275,9 @@ class StreamGenerator(DrawBlendsGenerator):
             with ThreadPoolExecutor(self.njobs) as pool:
                 yield from pool.map(work, parts)
 
-    def _truth(self, table: Table, survey: Survey, size: int) -> Rows:
+    def _truth(self, table: Table, survey: Survey) -> Rows:
         """Returns the table with the columns that BTK adds for a survey."""
-        truth = Rows(table)
+        truth, size = Rows(table), self._get_pix_stamp_size(survey)
         wcs = make_wcs(survey.pixel_scale.to_value("arcsec"), (size, size))
         x, y = wcs.world_to_pixel_values(table["ra"] / 3600, table["dec"] / 3600)
         truth["x_peak"], truth["y_peak"] = x, y
@@ -260,18 +294,33 @@ class StreamGenerator(DrawBlendsGenerator):
             psf: PSF of the band.
             survey: BTK survey.
         """
-        row = Galaxies(Table(entry), np.zeros(1, dtype=int))
+        row, only = Galaxies(Table(entry), np.zeros(1, dtype=int)), slice(0, 1)
         size = self._get_pix_stamp_size(survey)
         image = np.zeros((1, 1, size, size))
         bands = [filt.name]
+        looks = self._morphology(row, self._prepare(row), only)
         flux = band_flux(row.table, survey, bands)
-        self._draw(row, self._morphology(row), slice(1), flux, survey, [psf], image, bands)
+        self._draw(row, looks, only, flux, survey, [psf], image, bands)
         scale = survey.pixel_scale.to_value("arcsec")
         return galsim.Image(image[0, 0].astype(np.float32), scale=scale)
 
     @abstractmethod
-    def _morphology(self, galaxies: Galaxies):
-        """Returns what the galaxies look like, whatever the survey, in a form of its own."""
+    def _prepare(self, galaxies: Galaxies):
+        """Returns what the looks of galaxies follow from, in a form of its own.
+
+        This is for what is better done for many galaxies at a time; `_morphology` and `_draw`,
+        which several threads call, are for the rest.
+        """
+
+    @abstractmethod
+    def _morphology(self, galaxies: Galaxies, given, rows: slice):
+        """Returns what some galaxies look like, whatever the survey, in a form of its own.
+
+        Args:
+            galaxies: Galaxies.
+            given: What `_prepare` returned for them.
+            rows: Which of them.
+        """
 
     @abstractmethod
     def _draw(
@@ -285,18 +334,30 @@ class StreamGenerator(DrawBlendsGenerator):
         out: np.ndarray,
         bands=None,
     ) -> None:
-        """Draws some rows of the galaxies, of given `band_flux`, into ``out[galaxies.slot]``.
+        """Draws some galaxies into ``out[galaxies.slot[rows]]``.
 
         Args:
-            galaxies: All galaxies of the batch.
-            looks: What `_morphology` returned.
-            rows: The rows to draw.
-            flux: `band_flux` of all galaxies.
+            galaxies: Galaxies.
+            looks: What `_morphology` returned for the rows.
+            rows: Which of them.
+            flux: `band_flux` of the rows.
             survey: BTK survey.
             psf: PSF of every band.
             out: Array of shape ``[..., bands, N, N]``.
             bands: Names of the bands, all of the survey's where not given.
         """
+
+
+def _split(bounds: np.ndarray, most: int) -> Iterator[slice]:
+    """Yields slices of ``bounds`` of blends with so many galaxies at most, or of one blend.
+
+    Each has the row at which every blend begins and the one at which the last ends.
+    """
+    start, last = 0, len(bounds) - 1
+    while start < last:
+        stop = max(np.searchsorted(bounds, bounds[start] + most, side="right") - 1, start + 1)
+        yield slice(start, stop + 1)
+        start = stop
 
 
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:

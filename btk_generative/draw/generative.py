@@ -1,9 +1,9 @@
 """The generator of blends of generative galaxies."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 from btk.survey import Survey
 from btk.utils import DEFAULT_SEED
 
@@ -13,7 +13,6 @@ from btk_generative.draw.color import bulge_shares, split
 from btk_generative.draw.parametric import draw_parametric
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.models import GenerativeModel, LightProfiles, load_model
-from btk_generative.models.model import CHUNK
 from btk_generative.randomness import MORPHOLOGY, normals
 from btk_generative.render import SurveyRenderer
 from btk_generative.render.graph import make_renderer
@@ -26,21 +25,44 @@ COLORS = ("flat", "components")
 
 
 @dataclass(frozen=True)
+class Given:
+    """What is known of galaxies before their profiles are sampled, row by row."""
+
+    conditions: Table
+    """The model's, inside its domain."""
+
+    ratio: np.ndarray
+    """By how much a galaxy is larger than its conditions say."""
+
+    pose: np.ndarray
+    """Position x and y in arcsec from the centre of the stamp, counter-clockwise rotation of the
+    major axis in radians, before any shear, and shear g1 and g2, ``[n, 5]``."""
+
+    agn: np.ndarray
+    """Share of the flux that comes from the AGN."""
+
+    sampled: np.ndarray
+    """Whether there is a profile to sample."""
+
+    parametric: np.ndarray
+    """Whether the catalogue's bulge and disk are drawn instead."""
+
+
+@dataclass(frozen=True)
 class Looks:
-    """What the galaxies of a batch look like, row by row."""
+    """What galaxies look like, row by row."""
 
     profiles: LightProfiles
     """Profiles; a galaxy that is only an AGN, or is drawn parametrically, has an empty one."""
 
     pose: np.ndarray
-    """Position x and y in arcsec from the centre of the stamp, counter-clockwise rotation of the
-    profile in radians, before any shear, and shear g1 and g2, ``[n, 5]``."""
+    """As in `Given`, with the rotation of the profile."""
 
     agn: np.ndarray
-    """Share of the flux that comes from the AGN."""
+    """See `Given`."""
 
     parametric: np.ndarray
-    """Whether the catalogue's bulge and disk are drawn instead."""
+    """See `Given`."""
 
 
 class GenerativeGenerator(StreamGenerator):
@@ -140,7 +162,7 @@ class GenerativeGenerator(StreamGenerator):
                 "which cannot be had from a CatSim catalogue"
             )
 
-    def _morphology(self, galaxies: Galaxies) -> Looks:
+    def _prepare(self, galaxies: Galaxies) -> Given:
         table = galaxies.table
         conditions = from_catsim(table)
         extended = conditions["bulge_present"] | conditions["disk_present"]
@@ -152,27 +174,27 @@ class GenerativeGenerator(StreamGenerator):
         elif self.out_of_domain == "parametric":
             parametric = ~inside
         ratio = clip(conditions, self.model.inputs)
-        sampled = np.flatnonzero(extended & ~parametric)
-        blend, galaxy = (np.asarray(table[f"{name}_index"]) for name in ("blend", "galaxy"))
-        size, oriented = self.model.stamp_size, self.model.oriented
-        images, scale = np.zeros((len(table), size, size), np.float32), np.ones(len(table))
         pose = np.zeros((len(table), 5))
         pose[:, 0], pose[:, 1], pose[:, 2] = table["ra"], table["dec"], _angle(table)
         if self.apply_shear:
             pose[:, 3], pose[:, 4] = table["g1"], table["g2"]
+        sampled = extended & ~parametric
+        return Given(conditions, ratio, pose, agn_share(table), sampled, parametric)
 
-        def sample(rows):
-            keys = [(MORPHOLOGY, int(blend[row]), int(galaxy[row])) for row in rows]
-            random_normal = normals(self.seed, keys, self.model.random_size)
-            drawn = self.model.sample(conditions[rows], random_normal=random_normal)
-            images[rows], scale[rows] = drawn.images, drawn.pixel_scale * ratio[rows]
-            if not oriented:
-                pose[rows, 2] -= drawn.position_angle()
-
-        share = CHUNK * max(math.ceil(len(sampled) / CHUNK / self.njobs), 1)  # of a thread
-        parts = [sampled[start : start + share] for start in range(0, len(sampled), share)]
-        list(self._map(sample, parts))
-        return Looks(LightProfiles(images, scale, oriented), pose, agn_share(table), parametric)
+    def _morphology(self, galaxies: Galaxies, given: Given, rows: slice) -> Looks:
+        chosen = np.flatnonzero(given.sampled[rows])
+        n, size, oriented = len(given.pose[rows]), self.model.stamp_size, self.model.oriented
+        images, scale = np.zeros((n, size, size), np.float32), np.ones(n)
+        pose, source = given.pose[rows].copy(), rows.start + chosen
+        blend, galaxy = (galaxies.table[f"{name}_index"].data for name in ("blend", "galaxy"))
+        keys = [(MORPHOLOGY, int(blend[row]), int(galaxy[row])) for row in source]
+        random_normal = normals(self.seed, keys, self.model.random_size)
+        drawn = self.model.sample(given.conditions[source], random_normal=random_normal)
+        images[chosen], scale[chosen] = drawn.images, drawn.pixel_scale * given.ratio[source]
+        if not oriented:
+            pose[chosen, 2] -= drawn.position_angle()
+        profiles = LightProfiles(images, scale, oriented)
+        return Looks(profiles, pose, given.agn[rows], given.parametric[rows])
 
     def _raise_outside(self, conditions, inside, table) -> None:
         if inside.all():
@@ -190,14 +212,14 @@ class GenerativeGenerator(StreamGenerator):
 
     def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
-        parametric = looks.parametric[rows]
-        if parametric.any():
-            every = np.arange(len(flux))[rows]
-            draw_parametric(galaxies, every[parametric], survey, psf, out, bands, self.apply_shear)
-            rows = every[~parametric]
-        agn = looks.agn[rows, None]
-        profiles, pose, slot = looks.profiles[rows], looks.pose[rows].T, galaxies.slot[rows]
-        point, light = flux[rows] * agn, flux[rows] * (1 - agn)
+        if looks.parametric.any():
+            every, kept = np.arange(rows.start, rows.stop), np.flatnonzero(~looks.parametric)
+            drawn = every[looks.parametric]
+            draw_parametric(galaxies, drawn, survey, psf, out, bands, self.apply_shear)
+            rows, flux = every[kept], flux[kept]
+            looks = Looks(looks.profiles[kept], looks.pose[kept], looks.agn[kept], None)
+        agn, profiles, pose = looks.agn[:, None], looks.profiles, looks.pose.T
+        point, light, slot = flux * agn, flux * (1 - agn), galaxies.slot[rows]
         renderer = self._renderer(survey, psf, out.shape[-1])
         if self.color == "components":
             table = galaxies.table[rows]

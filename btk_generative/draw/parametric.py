@@ -36,7 +36,10 @@ class ParametricGenerator(StreamGenerator):
     same blends with the same rotations and the same background noise; only morphology differs.
     """
 
-    def _morphology(self, galaxies: Galaxies) -> None:
+    def _prepare(self, galaxies: Galaxies) -> None:
+        return None
+
+    def _morphology(self, galaxies: Galaxies, given, rows) -> None:
         return None
 
     def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:

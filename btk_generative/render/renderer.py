@@ -130,6 +130,8 @@ class SurveyRenderer:
                 f"out must have shape [m, {bands}, {size}, {size}] and rows [{n}], "
                 f"not {list(out.shape)} and {list(rows.shape)}"
             )
+        if n == 0:
+            return out
         images = np.ascontiguousarray(profiles.images, np.float32)
         scale = profiles.pixel_scale / self.pixel_scale
         distance = np.stack([x, y], axis=1) / self.pixel_scale
