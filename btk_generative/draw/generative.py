@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.table import Table
 from btk.survey import Survey
 from btk.utils import DEFAULT_SEED
 
@@ -28,8 +27,8 @@ COLORS = ("flat", "components")
 class Given:
     """What is known of galaxies before their profiles are sampled, row by row."""
 
-    conditions: Table
-    """The model's, inside its domain."""
+    encoded: dict[str, np.ndarray]
+    """Conditions of the galaxies that are sampled, inside the domain, as the model takes them."""
 
     ratio: np.ndarray
     """By how much a galaxy is larger than its conditions say."""
@@ -179,7 +178,8 @@ class GenerativeGenerator(StreamGenerator):
         if self.apply_shear:
             pose[:, 3], pose[:, 4] = table["g1"], table["g2"]
         sampled = extended & ~parametric
-        return Given(conditions, ratio, pose, agn_share(table), sampled, parametric)
+        encoded = self.model.encode(conditions[sampled])
+        return Given(encoded, ratio, pose, agn_share(table), sampled, parametric)
 
     def _morphology(self, galaxies: Galaxies, given: Given, rows: slice) -> Looks:
         chosen = np.flatnonzero(given.sampled[rows])
@@ -189,7 +189,10 @@ class GenerativeGenerator(StreamGenerator):
         blend, galaxy = (galaxies.table[f"{name}_index"].data for name in ("blend", "galaxy"))
         keys = [(MORPHOLOGY, int(blend[row]), int(galaxy[row])) for row in source]
         random_normal = normals(self.seed, keys, self.model.random_size)
-        drawn = self.model.sample(given.conditions[source], random_normal=random_normal)
+        before = np.count_nonzero(given.sampled[: rows.start])
+        these = slice(before, before + len(chosen))
+        encoded = {name: values[these] for name, values in given.encoded.items()}
+        drawn = self.model.decode(encoded, random_normal)
         images[chosen], scale[chosen] = drawn.images, drawn.pixel_scale * given.ratio[source]
         if not oriented:
             pose[chosen, 2] -= drawn.position_angle()

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,10 +29,15 @@ _NOTES = (
 """Lines that TensorFlow writes when it starts, whatever its log level."""
 
 
-def import_tensorflow():
+def import_tensorflow(threads: int = 1):
     """Returns the module tensorflow, imported without its start-up notes.
 
     Warnings and errors are passed on, and a user who has set TF_CPP_MIN_LOG_LEVEL gets all of it.
+
+    Args:
+        threads: How many threads share an operation, 0 for as many as there are cores, in a process
+            that has not imported TensorFlow, if TF_NUM_INTRAOP_THREADS does not say. The operations
+            of a model that draws are small: sharing them costs more than it gains.
 
     Raises:
         ModelError: In a process that was forked when TensorFlow was there already: it would hang.
@@ -42,18 +47,20 @@ def import_tensorflow():
             "a model cannot run in a process forked from one that has used TensorFlow: run the"
             " model in the parent process, or start its processes by 'spawn'"
         )
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        import tensorflow
-
-        return tensorflow
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    hidden = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        with _without_notes():
+        with _without_notes() if hidden else nullcontext():
             import tensorflow
 
+            if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+                tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
             tensorflow.constant(0.0)
     finally:
-        del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+        if hidden:
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     return tensorflow
 
 

@@ -108,13 +108,43 @@ class GenerativeModel:
                 no way to do without it, or of another kind of unit.
             ConfigError: If neither ``rng`` nor ``random_normal`` is given, or of a wrong shape.
         """
-        tensors = {given.name: self._values(conditions, given) for given in self.inputs}
-        n, size = len(conditions), self.stamp_size
         if random_normal is None:
             if rng is None:
                 raise ConfigError("sample needs a seed or generator, rng, or random_normal")
-            random_normal = np.random.default_rng(rng).standard_normal((n, self.random_size))
-        tensors["random_normal"] = np.asarray(random_normal, dtype=np.float32)
+            shape = len(conditions), self.random_size
+            random_normal = np.random.default_rng(rng).standard_normal(shape)
+        return self.decode(self.encode(conditions), random_normal)
+
+    def encode(self, conditions: Table) -> dict[str, np.ndarray]:
+        """Returns what the network gets for conditions.
+
+        Args:
+            conditions: See `sample`.
+
+        Returns:
+            float32 array ``[n]`` of each input.
+
+        Raises:
+            ModelError: See `sample`.
+        """
+        return {given.name: self._values(conditions, given) for given in self.inputs}
+
+    def decode(self, encoded: dict[str, np.ndarray], random_normal: np.ndarray) -> LightProfiles:
+        """Draws a light profile for each row of encoded conditions.
+
+        Args:
+            encoded: From `encode`, or some rows of it, n.
+            random_normal: Standard normal numbers, ``[n, random_size]``.
+
+        Returns:
+            Profiles, length n.
+
+        Raises:
+            ModelError: If the network fails, or draws no light.
+            ConfigError: If the random numbers have a wrong shape.
+        """
+        tensors = {**encoded, "random_normal": np.asarray(random_normal, dtype=np.float32)}
+        n, size = len(next(iter(encoded.values()), random_normal)), self.stamp_size
         if tensors["random_normal"].shape != (n, self.random_size):
             raise ConfigError(
                 f"random_normal must have shape [{n}, {self.random_size}] for model "

@@ -38,7 +38,7 @@ def train(
         GenerativeError: If the configuration, the data or the folder is not as it must be.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        import_tensorflow()  # before Keras does, which shows its start-up notes
+        import_tensorflow(threads=0)  # before Keras does, which shows its start-up notes
     schema, run = (_find(place) for place in _KINDS[_kind(config)])
     settings = load_config(config, schema, changes)
     if smoke:
