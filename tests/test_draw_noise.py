@@ -13,8 +13,8 @@ SKY = sky_levels(LSST)
 
 @pytest.mark.parametrize("mean", [1000.0, 1612.3, 24790.0])
 def test_large_means_give_poisson_variates(mean):
-    images = np.zeros((6, 600, 601))
-    add_noise(images, "background", LSST, np.full(6, mean), seed=1, blend=0)
+    images = np.zeros((1, 6, 600, 601))
+    add_noise(images, "background", LSST, np.full(6, mean), seed=1, first=0)
     draws = images.ravel() + mean
     np.testing.assert_allclose(draws, np.round(draws), rtol=0, atol=1e-9)
     edges = np.unique(poisson.ppf(np.linspace(0.001, 0.999, 60), mean)) + 0.5
@@ -24,9 +24,9 @@ def test_large_means_give_poisson_variates(mean):
 
 
 def noise(kind, signal=0.0, blend=0, seed=3):
-    images = np.full((6, 120, 120), float(signal))
+    images = np.full((1, 6, 120, 120), float(signal))
     add_noise(images, kind, LSST, SKY, seed, blend)
-    return images - signal
+    return images[0] - signal
 
 
 def test_noise_of_signal_and_sky_has_their_variance():
@@ -53,3 +53,6 @@ def test_noise_is_a_function_of_seed_and_blend():
     np.testing.assert_array_equal(noise("all", blend=4), noise("all", blend=4))
     assert (noise("all", blend=4) != noise("all", blend=5)).mean() > 0.9
     assert (noise("all", seed=4) != noise("all", seed=5)).mean() > 0.9
+    several = np.zeros((3, 6, 120, 120))
+    add_noise(several, "all", LSST, SKY, 3, 4)
+    np.testing.assert_array_equal(several[1], noise("all", blend=5))

@@ -30,12 +30,10 @@ from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
 
-_AHEAD = 20  # blends, and a quarter of the batch, with which several threads begin
-
 
 @dataclass(frozen=True)
 class Galaxies:
-    """The galaxies of some blends, in one table, and where each belongs."""
+    """All galaxies of a batch, in one table, and where each belongs."""
 
     table: Table
     """The catalogue rows, with ``btk_rotation``, ``blend_index``, ``galaxy_index`` and whatever
@@ -50,15 +48,15 @@ class Part:
     """Blends that a thread draws at a time."""
 
     galaxies: Galaxies
-    """Galaxies, of these blends and others."""
+    """The galaxies of the batch."""
     given: Any
     """What `StreamGenerator._prepare` returned for them."""
     truth: list[Rows]
     """Their truth table in every survey."""
     flux: list[np.ndarray]
     """Their `band_flux` in every survey."""
-    blend: int
-    """Index of the first blend."""
+    start: int
+    """Place of the first blend in the batch."""
     bounds: np.ndarray
     """The row at which each blend begins, and the one at which the last ends."""
 
@@ -162,7 +160,7 @@ class StreamGenerator(DrawBlendsGenerator):
             batch_size: Number of blends in the batches from then on.
         """
         self._next_blend = blend
-        self.batch_size = batch_size
+        self.batch_size = self.blend_generator.batch_size = batch_size
 
     def __next__(self) -> BlendBatch | SurveyBatches:
         """Draws the next batch.
@@ -201,33 +199,32 @@ class StreamGenerator(DrawBlendsGenerator):
         )
 
     def _parts(self) -> Iterator[Part]:
-        """Yields the parts of a batch; while threads draw the first, the others are sampled."""
-        size = self.batch_size
-        begin = size if self.njobs == 1 else min(size, max(_AHEAD, size // 4))
+        """Samples the blends of a batch, and yields the parts in which they are drawn."""
+        blends = self._sample()
+        galaxies = self._label(blends)
+        given = self._prepare(galaxies)
         surveys = self.surveys.values()
-        first = self._next_blend
-        for number in (begin, size - begin) if begin < size else (size,):
-            blends = self._sample(number)
-            galaxies = self._label(blends, first)
-            given = self._prepare(galaxies)
-            truth = [self._truth(galaxies.table, survey) for survey in surveys]
-            flux = [band_flux(galaxies.table, survey) for survey in surveys]
-            bounds = np.cumsum([0] + [len(blend) for blend in blends])
-            for some in _split(bounds, min(CHUNK, math.ceil(bounds[-1] / self.njobs))):
-                yield Part(galaxies, given, truth, flux, first + some.start, bounds[some])
-            first += number
+        truth = [self._truth(galaxies.table, survey) for survey in surveys]
+        flux = [band_flux(galaxies.table, survey) for survey in surveys]
+        bounds = np.cumsum([0] + [len(blend) for blend in blends])
+        most = min(CHUNK, math.ceil(bounds[-1] / self.njobs))  # galaxies of a part
+        start = 0
+        while start < len(blends):
+            stop = max(np.searchsorted(bounds, bounds[start] + most, "right") - 1, start + 1)
+            yield Part(galaxies, given, truth, flux, start, bounds[start : stop + 1])
+            start = stop
 
-    def _sample(self, number: int) -> list[Table]:
-        """Returns the tables of the next blends."""
-        self.blend_generator.batch_size = number
+    def _sample(self) -> list[Table]:
+        """Returns the tables of the blends of a batch."""
         try:
             return next(self.blend_generator)
         except ValueError as error:
             name = type(self.blend_generator.sampling_function).__name__
             raise ConfigError(f"{name} cannot make a blend of this catalogue: {error}") from error
 
-    def _label(self, blends: list[Table], first: int) -> Galaxies:
-        """Stacks the tables of blends ``first`` and on, adding rotations and indices."""
+    def _label(self, blends: list[Table]) -> Galaxies:
+        """Stacks the blends' tables, adding rotations and indices."""
+        first = self._next_blend
         sizes = [len(blend) for blend in blends]
         table = Table()
         for name, column in blends[0].columns.items():
@@ -248,24 +245,25 @@ class StreamGenerator(DrawBlendsGenerator):
                 ]
             )
         table["btk_rotation"], table["blend_index"], table["galaxy_index"] = rotation, index, within
-        return Galaxies(table, (index - self._next_blend) * self.max_number + within)
+        return Galaxies(table, (index - first) * self.max_number + within)
 
     def _draw_part(self, part: Part, batches: list[SurveyBatch]) -> int:
         """Fills some blends of a batch in, in every survey, and returns their number."""
         rows = slice(part.bounds[0], part.bounds[-1])
+        number = len(part.bounds) - 1
+        places, first = slice(part.start, part.start + number), self._next_blend + part.start
         looks = self._morphology(part.galaxies, part.given, rows)
         for batch, flux, truth in zip(batches, part.flux, part.truth, strict=True):
             survey, isolated = batch.survey, batch.isolated_images
             flat, sky = isolated.reshape(-1, *isolated.shape[2:]), self._sky[survey.name]
             self._draw(part.galaxies, looks, rows, flux[rows], survey, batch.psf, flat)
-            for blend, (start, stop) in enumerate(itertools.pairwise(part.bounds), part.blend):
-                place = blend - self._next_blend
-                image, alone = batch.blend_images[place], isolated[place]
-                alone[stop - start :] = 0
-                _add_up(alone[: stop - start], image)
-                add_noise(image, self.add_noise, survey, sky, self.seed, blend)
-                batch.catalog_list[place] = truth[start:stop]
-        return len(part.bounds) - 1
+            images = batch.blend_images[places]
+            _add_up(isolated[places], np.diff(part.bounds), images)
+            add_noise(images, self.add_noise, survey, sky, self.seed, first)
+            batch.catalog_list[places] = [
+                truth[start:stop] for start, stop in itertools.pairwise(part.bounds)
+            ]
+        return number
 
     def _map(self, work, parts: Iterable) -> Iterator:
         """Yields the results of work on each part, in their order, from ``njobs`` threads."""
@@ -348,18 +346,6 @@ class StreamGenerator(DrawBlendsGenerator):
         """
 
 
-def _split(bounds: np.ndarray, most: int) -> Iterator[slice]:
-    """Yields slices of ``bounds`` of blends with so many galaxies at most, or of one blend.
-
-    Each has the row at which every blend begins and the one at which the last ends.
-    """
-    start, last = 0, len(bounds) - 1
-    while start < last:
-        stop = max(np.searchsorted(bounds, bounds[start] + most, side="right") - 1, start + 1)
-        yield slice(start, stop + 1)
-        start = stop
-
-
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
     """Returns the catalogue's flux in every band, in detected electrons, as BTK computes it.
 
@@ -383,13 +369,21 @@ def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_up(images, out):
-    """Sums images ``[n, bands, N, N]`` over the first axis, row by row, into ``out``."""
+def _add_up(isolated, numbers, out):
+    """Sums the first images of each blend, row by row, and blanks the others.
+
+    Args:
+        isolated: Images, ``[n, max_number, bands, N, N]``.
+        numbers: How many of them a blend has, ``[n]``.
+        out: Output ``[n, bands, N, N]``.
+    """
     out[:] = 0
-    for band in range(out.shape[0]):
-        for y in range(out.shape[1]):
-            target = out[band, y]
-            for k in range(images.shape[0]):
-                source = images[k, band, y]
-                for x in range(np.uintp(target.shape[0])):
-                    target[x] += source[x]
+    for blend in range(out.shape[0]):
+        isolated[blend, numbers[blend] :] = 0
+        for band in range(out.shape[1]):
+            for y in range(out.shape[2]):
+                target = out[blend, band, y]
+                for k in range(numbers[blend]):
+                    source = isolated[blend, k, band, y]
+                    for x in range(np.uintp(target.shape[0])):
+                        target[x] += source[x]

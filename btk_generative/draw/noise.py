@@ -1,6 +1,7 @@
-"""Pixel noise of a blend."""
+"""Pixel noise of blends."""
 
 import functools
+import itertools
 import zlib
 
 import numba
@@ -24,9 +25,9 @@ def sky_levels(survey: Survey) -> np.ndarray:
 
 
 def add_noise(
-    images: np.ndarray, kind: str, survey: Survey, sky: np.ndarray, seed: int, blend: int
+    images: np.ndarray, kind: str, survey: Survey, sky: np.ndarray, seed: int, first: int
 ) -> None:
-    """Adds noise to the images of one blend, in place.
+    """Adds noise to the images of blends, in place.
 
     Background noise is a Poisson draw of the mean sky level less that level, galaxy noise a
     Poisson draw of the signal. With both, signal and sky are drawn together: BTK draws the two
@@ -35,18 +36,19 @@ def add_noise(
     the galaxies look like.
 
     Args:
-        images: Electrons per pixel, shape ``[bands, N, N]``.
+        images: Electrons per pixel, shape ``[n, bands, N, N]``.
         kind: "none", "background", "galaxy" or "all".
         survey: Survey whose bands these are.
         sky: Its `sky_levels`.
         seed: Seed of the generator.
-        blend: Index of the blend.
+        first: Index of the first blend.
     """
     if kind == "none":
         return
+    blends, bands = range(first, first + len(images)), images.shape[1]
     large = (sky >= _LARGE) & (kind != "galaxy")
-    for index in np.flatnonzero(~large):
-        image, level = images[index], sky[index]
+    for blend, index in itertools.product(blends, np.flatnonzero(~large)):
+        image, level = images[blend - first, index], sky[index]
         random = np.random.default_rng(_stream(survey, seed, blend, index))
         if kind == "galaxy":
             image[:] = random.poisson(np.maximum(image, 0.0))
@@ -55,9 +57,12 @@ def add_noise(
         else:
             image += random.poisson(level, image.shape) - level
     if large.any():
-        words = -(-images[0].size // 2)  # of 64 bits, for a band; each has its own part of a stream
-        random = np.random.PCG64(_stream(survey, seed, blend)).random_raw(len(images) * words)
-        random = random.view(np.uint32).reshape(len(images), 2 * words)
+        words = -(-images[0, 0].size // 2)  # of 64 bits for a band, which has its own part
+        random = [
+            np.random.PCG64(_stream(survey, seed, blend)).random_raw((bands, words))
+            for blend in blends
+        ]
+        random = np.array(random).view(np.uint32)
         _add_poisson_to_all(
             images, np.flatnonzero(large), sky, kind == "all", random, *_quantiles()
         )
@@ -131,6 +136,8 @@ def _add_poisson(image, level, signal, words, quantiles, first):
 
 @_compiled
 def _add_poisson_to_all(images, bands, sky, signal, words, quantiles, first):
-    """Does so for some of the images ``[:, N, N]``, without Python between."""
-    for band in bands:
-        _add_poisson(images[band], sky[band], signal, words[band], quantiles, first)
+    """Does so for some of the bands of images ``[n, :, N, N]``, without Python between."""
+    for blend in range(len(images)):
+        for band in bands:
+            image, random = images[blend, band], words[blend, band]
+            _add_poisson(image, sky[band], signal, random, quantiles, first)
