@@ -21,6 +21,8 @@ class Rows(Table):
         taken = Table(meta=self.meta)
         for name, column in self.columns.items():
             part = column.view(np.ndarray)[item]
+            if not part.flags.c_contiguous:
+                return super().__getitem__(item)
             # Not through astropy's __array_finalize__, which is what takes the time.
             piece = np.ndarray.__new__(Column, part.shape, part.dtype, part, 0, part.strides)
             piece.__dict__.update(column.__dict__, indices=[], _meta=column.meta.copy())

@@ -1,0 +1,69 @@
+"""Rows of a table, against astropy's own."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from astropy.table import Column, MaskedColumn, Table
+
+from btk_generative.draw.rows import Rows
+
+
+@pytest.fixture
+def table():
+    return Table(
+        {
+            "index": np.arange(6),
+            "size": Column(np.linspace(0, 1, 6, dtype=np.float32), unit="arcsec", format=".2f"),
+            "name": Column([b"a", b"b", b"c", b"d", b"e", b"f"], description="what it is called"),
+            "pair": Column(np.arange(12.0).reshape(6, 2), meta={"source": "here"}),
+        },
+        meta={"path": "a.fits"},
+    )
+
+
+@pytest.mark.parametrize("item", [slice(1, 4), slice(3, 3), np.array([4, 0, 4])])
+def test_rows_are_what_astropy_gives(table, item):
+    wanted, rows = table[item], Rows(table)[item]
+    assert type(rows) is Table and rows.meta == wanted.meta and rows.colnames == wanted.colnames
+    for name in table.colnames:
+        one, other = wanted[name], rows[name]
+        assert type(other) is Column and other.dtype == one.dtype
+        np.testing.assert_array_equal(other, one)
+        for attribute in ("name", "unit", "format", "description", "meta"):
+            assert getattr(other, attribute) == getattr(one, attribute)
+            assert getattr(other.info, attribute) == getattr(one.info, attribute)
+        assert other.parent_table is rows
+
+
+def test_slices_are_views_and_indices_copies(table):
+    rows = Rows(table)
+    rows[1:3]["index"][0] = 40
+    rows[np.array([2])]["index"][0] = 50
+    assert list(rows["index"]) == [0, 40, 2, 3, 4, 5]
+
+
+def test_rows_can_be_changed_written_and_pickled(table):
+    rows = Rows(table)[np.array([3, 1])]
+    rows["index"] = 0.5
+    rows["new"] = [1, 2]
+    rows["pair"].meta["source"] = "elsewhere"
+    rows.sort("size")
+    assert table["pair"].meta == {"source": "here"} and "new" not in table.colnames
+    assert (pickle.loads(pickle.dumps(rows)) == rows).all()
+    text = io.StringIO()
+    rows.write(text, format="ascii.ecsv")
+    assert list(Table.read(text.getvalue(), format="ascii.ecsv")["name"]) == ["b", "d"]
+
+
+def test_all_else_is_left_to_astropy(table):
+    rows = Rows(table)
+    assert type(rows["index"]) is Column and rows[2]["index"] == 2
+    assert list(rows[rows["index"] > 3]["index"]) == [4, 5]
+    assert list(rows[::-2]["index"]) == [5, 3, 1]
+    assert rows[["index", "size"]].colnames == ["index", "size"]
+    rows["size"] = MaskedColumn(rows["size"], mask=rows["index"] == 1)
+    assert rows[0:2]["size"].mask.tolist() == [False, True]
+    rows.add_index("index")
+    assert rows[np.array([5, 2])].loc[5]["name"] == "f"
