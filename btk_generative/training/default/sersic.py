@@ -1,7 +1,9 @@
 """Smooth galaxies of bulge and disk, drawn in a frame scaled to the galaxy."""
 
+import galsim
 import numpy as np
 from keras import ops
+from scipy.linalg import toeplitz
 from scipy.optimize import brentq
 
 SIZE = 64
@@ -12,11 +14,17 @@ N_RANGE = (0.3, 6.0)
 
 _TAPER = 0.4  # share of the squared truncation radius at which the taper begins
 _EDGE = 0.985  # of the frame's half-width: largest truncation radius
-_REACH = (2.2, 6.0)  # range of truncation radii, in half-light radii, that the table covers
+_REACH = (2.2, 60.0)  # range of truncation radii, in half-light radii, that the table covers
+_THINNEST = 0.25  # pixels: half-light radii do not go below it
+_SUBPIXELS = 2  # on a side of a pixel
+_CORE, _FLAT = 4, 1.5  # pixels from the centre, in x or y, to which light is sampled more finely
+_AROUND = 9  # pixels from the centre, in x or y, that light of the core enters
+_ROUNDS = 2  # of taking negative light from the pixels around it
+_STEPS = 200  # of the tabulated interpolant in a pixel, even
 
 
 class BulgeDiskDecoder:
-    """Draws the sum of two Sersic profiles, averaged over pixels, of flux 1.
+    """Draws the sum of two Sersic profiles, of flux 1.
 
     A component's isophotes are concentric ellipses. Its profile is ``exp(-b r^(1/n)) w(r)``, where
     ``r`` is the elliptical radius in units of the component's half-light radius and ``w`` takes
@@ -24,12 +32,25 @@ class BulgeDiskDecoder:
     account, lies within ``r = 1``, as for `galsim.Sersic` with ``trunc``.
 
     The frame is as wide as the light needs: `reach` half-light radii of the major axis (root mean
-    square of the two components', by flux). Light is summed on 2 x 2 points in each pixel,
-    4 x 4 near the centre, and on a grid refined dyadically in the four central pixels.
+    square of the two components', by flux); a component that is small in it extends to its edge.
+
+    An image is drawn through an interpolant. The pixels are those with which the interpolated image
+    is nearest to the profile (least squares), with negative light taken from the pixels around it.
+    The integrals that this takes are sums over 2 x 2 points in each pixel, and over many more
+    near the centre.
     """
 
     def __init__(self):
-        self._points, self._core, self._core_weights, self._core_mask = _sample_points()
+        places, areas, self._core_weights = _core()
+        grid = (np.arange(_SUBPIXELS * SIZE) + 0.5) / _SUBPIXELS - SIZE / 2
+        upper = _monomials(*np.meshgrid(grid, grid[grid > 0]))
+        self._points = np.concatenate([upper, _monomials(*places)], axis=1).astype(np.float32)
+        self._grid_size = upper.shape[1]
+        areas = np.concatenate([np.full(self._grid_size, _SUBPIXELS**-2.0), areas])
+        self._areas = areas[:, None].astype(np.float32)
+        pixel = np.arange(SIZE) + 0.5 - SIZE / 2
+        weights = _entering(pixel[:, None] - grid) / _SUBPIXELS
+        self._weights = weights.astype(np.float32)
         self._log_n, self._log_reach, table = _exponent_table()
         self._table = table.astype(np.float32).ravel()
 
@@ -49,17 +70,13 @@ class BulgeDiskDecoder:
             xy, yy in pixels^2 of the matrix C of ``x^T C^-1 x = 1``, ``[n, 3]``.
         """
         major = radius / ops.sqrt(axis_ratio)
-        wanted = reach(index)
-        half_width = ops.sqrt(ops.sum(share * (wanted * major) ** 2, -1, keepdims=True))
+        half_width = ops.sqrt(ops.sum(share * (reach(index) * major) ** 2, -1, keepdims=True))
         half_width = half_width / _EDGE
         major = ops.minimum(major, half_width * _EDGE / _REACH[0])
-        truncation = ops.minimum(wanted, half_width * _EDGE / major)
-        exponent = self._exponent(index, truncation)
+        truncation = ops.minimum(half_width * _EDGE / major, _REACH[1])
         pixel = half_width * (2 / SIZE)
-        # `_sharpened` takes 2 / 12 off the second moments, of which averaging over a pixel had
-        # added 1 / 12.
-        a = ops.sqrt((major / pixel) ** 2 + 1 / 12)
-        b = ops.sqrt((major * axis_ratio / pixel) ** 2 + 1 / 12)
+        a, b = major / pixel, major * axis_ratio / pixel
+        a, b = ((length**4 + _THINNEST**4) ** 0.25 for length in (a, b))
         cos, sin = ops.cos(angle), ops.sin(angle)
         quadratic = ops.stack(
             [
@@ -69,46 +86,45 @@ class BulgeDiskDecoder:
             ],
             axis=-1,
         )
-        half = 0.0
+        exponent = self._exponent(index, truncation)
+        scale = pixel[:, 0] * self._stretch(share, radius, exponent, index, truncation)
+        total = 0.0
         for k in range(2):
-            light = self._component(
-                quadratic[:, k],
-                exponent[:, k : k + 1],
-                index[:, k : k + 1],
-                truncation[:, k : k + 1],
-            )
-            half = half + light * (
-                0.5 * share[:, k : k + 1, None] / ops.sum(light, axis=(1, 2), keepdims=True)
-            )
-        image = ops.concatenate([ops.flip(half, axis=(1, 2)), half], axis=1)
+            shape = (x[:, k : k + 1] for x in (exponent, index, truncation))
+            light = _light(ops.matmul(quadratic[:, k], self._points), *shape)
+            total = total + light * (share[:, k : k + 1] / ops.matmul(light, self._areas))
         ellipse = [
             (cos * a) ** 2 + (sin * b) ** 2,
             cos * sin * (a**2 - b**2),
             (sin * a) ** 2 + (cos * b) ** 2,
         ]
         ellipse = ops.stack([ops.sum(share * entry, axis=1) for entry in ellipse], axis=1)
-        return _sharpened(image), pixel[:, 0], ellipse
+        return self._image(total), scale, ellipse
 
-    def _component(self, quadratic, exponent, index, truncation):
-        """Returns the upper half (y > 0) of one component's image, ``[n, 32, 64]``."""
+    def _stretch(self, share, radius, exponent, index, truncation):
+        """Returns the half-light radius asked, of both components, over that of the drawn, ``[n]``.
 
-        def light(points):
-            squared = ops.matmul(quadratic, points)
-            late = ops.clip(squared * slope + offset, 0.0, 1.0)
-            fall = ops.exp(ops.log(squared) * half_power + log_exponent)
-            return ops.exp(-ops.minimum(fall, 80.0)) * (1 - late * late) ** 2
+        Each component has its own half of the light within its own radius, but at other radii what
+        the frame cuts off is missing.
+        """
+        endless = _REACH[1] + 0 * truncation
+        asked = _half_light_radius(share, radius, self._exponent(index, endless), index, endless)
+        return asked / _half_light_radius(share, radius, exponent, index, truncation)
 
-        log_exponent, half_power = ops.log(exponent), 0.5 / index
-        slope, offset = 1 / (1 - _TAPER) / truncation**2, -_TAPER / (1 - _TAPER)
-
-        image = ops.sum(ops.reshape(light(self._points), (-1, 4, SIZE // 2 * SIZE)), axis=1)
-        image = ops.reshape(image, (-1, SIZE // 2, SIZE))
-        core = ops.matmul(light(self._core), self._core_weights)
-        rows, columns = self._core_mask
-        core = ops.reshape(core, (-1, rows, columns))
-        margin = (SIZE - columns) // 2
-        beside = image[:, :rows, :margin], core, image[:, :rows, -margin:]
-        return ops.concatenate([ops.concatenate(beside, axis=2), image[:, rows:]], axis=1)
+    def _image(self, light):
+        """Returns the image of light at the sampled points of the upper half, ``[n, 64, 64]``."""
+        rows = ops.reshape(light[:, : self._grid_size], (-1, _SUBPIXELS * SIZE))
+        rows = ops.reshape(ops.matmul(rows, self._weights.T), (-1, _SUBPIXELS * SIZE // 2, SIZE))
+        half = ops.matmul(self._weights[SIZE // 2 :], _whole(rows))
+        core = ops.matmul(light[:, self._grid_size :], self._core_weights)
+        core = ops.reshape(core, (-1, _AROUND, 2 * _AROUND))
+        margin = SIZE // 2 - _AROUND
+        half = half + ops.pad(core, ((0, 0), (0, margin), (margin, margin)))
+        for _ in range(_ROUNDS):
+            missing = ops.maximum(-half, 0.0)
+            half = half + (missing - _spread(missing))
+        half = ops.maximum(half, 0.0)
+        return _whole(half * (0.5 / ops.sum(half, axis=(1, 2), keepdims=True)))
 
     def _exponent(self, index, truncation):
         """Interpolates the table of exponents bilinearly in log n and log truncation."""
@@ -128,21 +144,62 @@ class BulgeDiskDecoder:
         return ops.exp(value)
 
 
-def _sharpened(images):
-    """Returns images of sum 1 that show, once drawn, the light they were averaged from.
+def _light(squared, exponent, index, truncation):
+    """Returns a component's profile at squared elliptical radii, ``[n, points]``."""
+    fall = ops.exp(ops.log(squared) * (0.5 / index) + ops.log(exponent))
+    return ops.exp(-fall) * _taper(squared, truncation)
 
-    They are blurred twice: light is averaged over each pixel, and interpolation between pixels
-    spreads a core once more. A step of Gold's deconvolution (image over blurred image) undoes a
-    blur by a pixel and keeps light positive; here it is squared, for two.
 
-    References:
-        Gold 1964, ANL-6984.
+def _taper(squared, truncation):
+    """Returns what takes light at squared radii to 0 at the truncation radius."""
+    late = squared * (1 / (1 - _TAPER) / truncation**2) - _TAPER / (1 - _TAPER)
+    late = ops.clip(late, 0.0, 1.0)
+    return (1 - late * late) ** 2
+
+
+def _half_light_radius(share, radius, exponent, index, truncation):
+    """Returns the half-light radius of two components together, taken as circular, ``[n]``.
+
+    It lies between theirs, where light is interpolated linearly in the logarithm of radius.
     """
-    padded = ops.pad(images, ((0, 0), (1, 1), (1, 1)))
-    rows = padded[:, :-2] + 22 * padded[:, 1:-1] + padded[:, 2:]
-    blurred = (rows[:, :, :-2] + 22 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 24**2
-    images = images * (images / ops.maximum(blurred, 1e-30)) ** 2
-    return images / ops.sum(images, axis=(1, 2), keepdims=True)
+    low, high = (ops.log(end(radius, axis=1, keepdims=True)) for end in (ops.min, ops.max))
+    knots = ops.exp(low + (high - low) * np.linspace(0, 1, 9, dtype=np.float32))
+    within = 0.0
+    for k in range(2):
+        shape = [x[:, k : k + 1, None] for x in (exponent, index, truncation)]
+        knots_and_one = ops.concatenate([knots / radius[:, k : k + 1], ops.ones_like(low)], axis=1)
+        light = _light_within(knots_and_one, *shape)
+        within = within + share[:, k : k + 1] * light[:, :-1] / (2 * light[:, -1:])
+    steps = (0.5 - within[:, :-1]) / (within[:, 1:] - within[:, :-1] + 1e-6)
+    steps = ops.mean(ops.clip(steps, 0.0, 1.0), axis=1, keepdims=True)
+    return ops.exp(low + (high - low) * steps)[:, 0]
+
+
+def _light_within(radius, exponent, index, truncation):
+    """Returns the light of a profile within radii, ``[n, radii]``, up to a factor."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    nodes, weights = (0.5 + 0.5 * nodes).astype(np.float32), weights.astype(np.float32)
+    # r = t^n spreads out the core's cusp.
+    end = ops.exp(ops.log(ops.minimum(radius[:, :, None], truncation)) / index)
+    end = ops.minimum(end, 30 / exponent)
+    t = end * nodes
+    power = ops.exp(ops.log(t) * (2 * index))
+    light = power / t * ops.exp(-exponent * t) * _taper(power, truncation)
+    return ops.sum(light * (weights * end), axis=2)
+
+
+def _whole(half):
+    """Returns the whole of images of which the upper half is given: they are symmetric."""
+    return ops.concatenate([ops.flip(half, axis=(1, 2)), half], axis=1)
+
+
+def _spread(half):
+    """Returns the means over 3 x 3 pixels, of and in the upper half of images."""
+    below = ops.flip(half[:, :1], axis=2)
+    rows = ops.concatenate([below, half, ops.zeros_like(below)], axis=1)
+    rows = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    rows = ops.pad(rows, ((0, 0), (0, 0), (1, 1)))
+    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) * (1 / 9)
 
 
 def reach(index):
@@ -155,52 +212,70 @@ def reach(index):
     return 2.0 + 2.4 * ops.minimum(index, 1.0) + 0.25 * ops.maximum(index - 1.0, 0.0)
 
 
-def _sample_points():
-    """Returns where the upper half of the frame is sampled, as rows x^2, xy, y^2.
+def _entering(distance):
+    """Returns with what weight light enters a pixel at a distance, along one axis.
+
+    With pixels c_j, the interpolant Q draws sum_j c_j Q(x - j). The c_j of least squares for a
+    profile f solve sum_j <Q_i, Q_j> c_j = <Q_i, f>, so that they are integrals of f times the
+    function that is returned, sum_j (<Q, Q>^-1)_0j Q(x - j).
+    """
+    shifts = np.arange(-12, 13)
+    place = np.arange(-3 * _STEPS, 3 * _STEPS + 1) / _STEPS
+    quintic = galsim.Quintic().xval(place)
+    products = [np.interp(place + k, place, quintic, 0, 0) @ quintic / _STEPS for k in range(25)]
+    factors = np.linalg.inv(toeplitz(products))[12]
+    return sum(
+        factor * np.interp(distance - shift, place, quintic, 0, 0)
+        for factor, shift in zip(factors, shifts, strict=True)
+    )
+
+
+def _core():
+    """Returns how the light near the centre is sampled, in the upper half of the frame.
+
+    The sums over these points are added to those over the grid, whose points are therefore among
+    them with the opposite sign. Further out, they fade.
 
     Returns:
-        Points of the whole half ``[3, 4 * 32 * 64]`` (the four points of a pixel on the slow
-        axis), points of its core ``[3, m]``, the weights that sum these over the core's pixels
-        (in units of a quarter of a pixel) ``[m, 4 * 8]``, and the core's shape ``(4, 8)``.
+        Places x and y ``[2, m]``, the areas that they stand for ``[m]``, and the weights with which
+        their light enters the pixels around, ``[m, _AROUND * 2 * _AROUND]``.
     """
-    centre = np.arange(SIZE) + 0.5 - SIZE / 2
-    x, y = np.meshgrid(centre, centre[SIZE // 2 :])
-    everywhere = [(x + dx, y + dy) for dy in (-0.25, 0.25) for dx in (-0.25, 0.25)]
-    points = np.array([_monomials(*pair) for pair in everywhere]).transpose(1, 0, 2).reshape(3, -1)
+    samples = []
 
-    rows, columns = 4, 8
-    xs, ys, areas, pixels = [], [], [], []
+    coarse = (np.arange(_SUBPIXELS) + 0.5) / _SUBPIXELS
+    fine = np.add.outer([0.25, 0.75], [-(48**-0.5), 48**-0.5]).ravel()  # Gauss's, in each half
 
-    def add(x0, y0, side, pixel, per_side=4):
-        u = (np.arange(per_side) + 0.5) / per_side * side
-        xx, yy = np.meshgrid(x0 + u, y0 + u)
-        xs.append(xx.ravel())
-        ys.append(yy.ravel())
-        areas.append(np.full(xx.size, (side / per_side) ** 2))
-        pixels.append(np.full(xx.size, pixel))
+    def add(x, y, side, points=fine, sign=1):
+        xy = np.stack(np.meshgrid(x + side * points, y + side * points)).reshape(2, -1)
+        samples.append((*xy, np.full(xy.shape[1], sign * (side / len(points)) ** 2)))
 
-    for row in range(rows):
-        for column in range(columns):
-            left = column - columns // 2
-            pixel = row * columns + column
-            if row == 0 and left in (-1, 0):
-                side = 1.0
-                for _ in range(8):  # the three quarters away from the centre, again and again
-                    side /= 2
-                    near, far = (0.0, side) if left == 0 else (-side, -2 * side)
-                    add(far, 0.0, side, pixel)
-                    add(far, side, side, pixel)
-                    add(near, side, side, pixel)
-            else:
-                add(left, row, 1.0, pixel)
-    core = _monomials(np.concatenate(xs), np.concatenate(ys))
-    weights = np.zeros((core.shape[1], rows * columns))
-    weights[np.arange(len(weights)), np.concatenate(pixels)] = 4 * np.concatenate(areas)
-    single = [array.astype(np.float32) for array in (points, core, weights)]
-    return *single, (rows, columns)
+    for y in range(_CORE):
+        for x in range(-_CORE, _CORE):
+            add(x, y, 1.0, coarse, -1)
+            if y > 0 or x not in (-1, 0):
+                add(x, y, 1.0)
+                continue
+            side = 1.0
+            for _ in range(8):  # the three quarters away from the centre, again and again
+                side /= 2
+                near, far = (0.0, side) if x == 0 else (-side, -2 * side)
+                add(far, 0.0, side)
+                add(far, side, side)
+                add(near, side, side)
+    x, y, areas = np.concatenate(samples, axis=1)
+    for distance in (x, y):
+        late = np.clip((np.abs(distance) - _FLAT) / (_CORE - _FLAT), 0, 1)
+        areas = areas * (1 - late**3 * (10 - 15 * late + 6 * late**2))
+    pixel = np.arange(2 * _AROUND) + 0.5 - _AROUND
+    weights = sum(
+        _entering(pixel[_AROUND:, None] - sign * y)[:, None] * _entering(pixel[:, None] - sign * x)
+        for sign in (1, -1)  # and of the point opposite
+    )
+    return np.stack([x, y]), areas, (weights.reshape(-1, len(areas)) * areas).T.astype(np.float32)
 
 
 def _monomials(x, y):
+    """Returns x^2, xy and y^2 as rows."""
     x, y = np.ravel(x), np.ravel(y)
     return np.array([x**2, x * y, y**2])
 
