@@ -3,6 +3,7 @@
 A batch holds what is needed to draw and to measure some rows; it travels to worker processes.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,10 +172,19 @@ def profile_shape(image: np.ndarray, pixel_scale: float) -> Shape:
     x, y = np.meshgrid(x, x)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     radius = np.sqrt(along**2 * q + across**2 / q).ravel()
-    light = np.repeat(np.repeat(image.astype(float), _SUBPIXELS, 0), _SUBPIXELS, 1).ravel()
+    weights = _interpolation(image.shape[0])
+    light = (weights @ image.astype(float) @ weights.T).ravel()
     grown = np.cumsum(np.bincount((radius * _RINGS).astype(int), weights=light))
     half = np.interp(0.5 * grown[-1], grown, np.arange(1, len(grown) + 1) / _RINGS)
     return Shape(half * pixel_scale, q, angle)
+
+
+@functools.cache
+def _interpolation(size: int) -> np.ndarray:
+    """Returns the weights of a profile's pixels at the subpixels, as galaxies are rendered."""
+    place = (np.arange(_SUBPIXELS * size) + 0.5) / _SUBPIXELS - 0.5
+    distance = place[:, None] - np.arange(size)
+    return galsim.Quintic().xval(distance.ravel()).reshape(distance.shape)
 
 
 @dataclass(frozen=True)
