@@ -166,7 +166,7 @@ def _half_light_radius(share, radius, exponent, index, truncation):
     knots = ops.exp(low + (high - low) * np.linspace(0, 1, 9, dtype=np.float32))
     within = 0.0
     for k in range(2):
-        shape = [x[:, k : k + 1, None] for x in (exponent, index, truncation)]
+        shape = (ops.expand_dims(x[:, k : k + 1], 2) for x in (exponent, index, truncation))
         knots_and_one = ops.concatenate([knots / radius[:, k : k + 1], ops.ones_like(low)], axis=1)
         light = _light_within(knots_and_one, *shape)
         within = within + share[:, k : k + 1] * light[:, :-1] / (2 * light[:, -1:])
@@ -180,7 +180,8 @@ def _light_within(radius, exponent, index, truncation):
     nodes, weights = np.polynomial.legendre.leggauss(16)
     nodes, weights = (0.5 + 0.5 * nodes).astype(np.float32), weights.astype(np.float32)
     # r = t^n spreads out the core's cusp.
-    end = ops.exp(ops.log(ops.minimum(radius[:, :, None], truncation)) / index)
+    end = ops.minimum(ops.expand_dims(radius, 2), truncation)
+    end = ops.exp(ops.log(end) / index)
     end = ops.minimum(end, 30 / exponent)
     t = end * nodes
     power = ops.exp(ops.log(t) * (2 * index))
