@@ -109,7 +109,8 @@ def test_image_through_a_psf_is_the_profile(decoder, index, q):
     expected = np.asarray(_light(squared.astype(np.float32), exponent, n, end))
     expected = ndimage.gaussian_filter(expected, psf.sigma / scale * finer)
     expected = expected[finer // 2 :: finer, finer // 2 :: finer] * finer**2 / expected.sum()
-    np.testing.assert_allclose(drawn, expected, atol=0.004 * expected.max())
+    off = np.abs(drawn - expected).max() / expected.max()
+    assert off < (0.001 if index <= 1 else 0.015)  # the cusp is narrower than a pixel
 
 
 def test_radius_of_bulge_and_disk_together_is_as_asked(decoder):

@@ -43,6 +43,7 @@ class GalaxyModel:
         image, growth = self.structure.draw(
             smooth,
             ellipse,
+            pixel_scale,
             flattening,
             concentration(share, index),
             random_normal[:, RANDOM_SIZE:],

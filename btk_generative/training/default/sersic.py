@@ -18,8 +18,10 @@ _REACH = (2.2, 60.0)  # range of truncation radii, in half-light radii, that the
 _THINNEST = 0.25  # pixels: half-light radii do not go below it
 _SUBPIXELS = 2  # on a side of a pixel
 _CORE, _FLAT = 4, 1.5  # pixels from the centre, in x or y, to which light is sampled more finely
+_BRIGHT = 2.0  # pixels from the centre, within which there may be more than the sampled light
 _AROUND = 9  # pixels from the centre, in x or y, that light of the core enters
-_ROUNDS = 2  # of taking negative light from the pixels around it
+_RIPPLE = 0.1  # share of the light in a pixel by which it may differ from that light
+_ROUNDS = 2  # of moving what exceeds it to the pixels around
 _STEPS = 200  # of the tabulated interpolant in a pixel, even
 
 
@@ -35,9 +37,10 @@ class BulgeDiskDecoder:
     square of the two components', by flux); a component that is small in it extends to its edge.
 
     An image is drawn through an interpolant. The pixels are those with which the interpolated image
-    is nearest to the profile (least squares), with negative light taken from the pixels around it.
-    The integrals that this takes are sums over 2 x 2 points in each pixel, and over many more
-    near the centre.
+    is nearest to the profile (least squares). Next to what is much narrower than a pixel, such as
+    the cusp of a large steep profile, they would ripple: there, pixels are kept near the light in
+    them. The integrals that this takes are sums over 2 x 2 points in each pixel, and over many
+    more near the centre.
     """
 
     def __init__(self):
@@ -51,6 +54,8 @@ class BulgeDiskDecoder:
         pixel = np.arange(SIZE) + 0.5 - SIZE / 2
         weights = _entering(pixel[:, None] - grid) / _SUBPIXELS
         self._weights = weights.astype(np.float32)
+        distance = np.hypot(pixel, pixel[SIZE // 2 :, None])
+        self._away = (distance > _BRIGHT).astype(np.float32)
         self._log_n, self._log_reach, table = _exponent_table()
         self._table = table.astype(np.float32).ravel()
 
@@ -120,9 +125,12 @@ class BulgeDiskDecoder:
         core = ops.reshape(core, (-1, _AROUND, 2 * _AROUND))
         margin = SIZE // 2 - _AROUND
         half = half + ops.pad(core, ((0, 0), (0, margin), (margin, margin)))
+        parts = (-1, SIZE // 2, _SUBPIXELS, SIZE, _SUBPIXELS)
+        mean = ops.mean(ops.reshape(light[:, : self._grid_size], parts), axis=(2, 4))
         for _ in range(_ROUNDS):
-            missing = ops.maximum(-half, 0.0)
-            half = half + (missing - _spread(missing))
+            missing = ops.maximum((1 - _RIPPLE) * mean - half, 0.0)
+            surplus = self._away * ops.maximum(half - (1 + _RIPPLE) * mean, 0.0)
+            half = half + (missing - surplus - _spread(missing - surplus))
         half = ops.maximum(half, 0.0)
         return _whole(half * (0.5 / ops.sum(half, axis=(1, 2), keepdims=True)))
 
