@@ -43,7 +43,6 @@ class GalaxyModel:
         image, growth = self.structure.draw(
             smooth,
             ellipse,
-            pixel_scale,
             flattening,
             concentration(share, index),
             random_normal[:, RANDOM_SIZE:],

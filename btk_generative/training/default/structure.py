@@ -18,8 +18,6 @@ _RINGS = (0.0, 0.3, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0)  # half-light radii between wh
 _CORE = 0.2  # half-light radii within which structure fades
 _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
 _LINEAR = 2.0  # of the logarithm of structure: beyond it grows only logarithmically
-_USUAL_RADIUS = 0.25  # arcsec, half-light; smaller galaxies have more structure, as its root
-_SMALL = (0.37, 2.7)  # limits of how much more
 _TINY = 1e-12  # of light, where there is none
 _INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
 
@@ -139,9 +137,7 @@ class StructureModel:
         seen = ops.stack([axis_ratio, concentration], axis=1)
         return 2.5 * ops.tanh((seen - self.mean) / self.sd / 2.5)
 
-    def draw(
-        self, smooth, ellipse, pixel_scale, axis_ratio, concentration, random_normal, strength
-    ):
+    def draw(self, smooth, ellipse, axis_ratio, concentration, random_normal, strength):
         """Returns images with structure, of sum 1, and by how much their radii have grown.
 
         The tilt keeps the half-light radius on a coarse grid; the factor is what is left.
@@ -149,7 +145,6 @@ class StructureModel:
         Args:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
             ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
-            pixel_scale: Arcsec, ``[n]``.
             axis_ratio: Of the galaxy, ``[n]``.
             concentration: r20 / r80, ``[n]``.
             random_normal: ``[n, random_size]``.
@@ -159,8 +154,6 @@ class StructureModel:
             Images ``[n, 64, 64]`` and half-light radii over those of the smooth profiles ``[n]``.
         """
         factors = self.flow.inverse(random_normal, self.encode(axis_ratio, concentration))
-        radius = pixel_scale * (ellipse[:, 0] * ellipse[:, 2] - ellipse[:, 1] ** 2) ** 0.25
-        strength = strength * ops.clip((_USUAL_RADIUS / radius) ** 0.5, *_SMALL)[:, None]
         # Concentrated galaxies are smoother, in the stamps in proportion to r20 / r80.
         strength = strength * (self.gain / self.mean[1]) * concentration[:, None]
         field = ops.matmul(factors * strength, self.basis)
