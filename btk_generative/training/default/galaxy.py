@@ -35,7 +35,7 @@ class GalaxyModel:
             inputs: A tensor ``[n]`` per name.
         """
         components = self.shape.components(inputs, random_normal[:, :RANDOM_SIZE])
-        share, _, axis_ratio, _, index = components
+        share, radius, axis_ratio, _, index = components
         smooth, pixel_scale, ellipse = self.decoder(*components)
         flattening = ops.sum(share * axis_ratio, axis=1)
         # Of thin galaxies the frame does not resolve the structure across.
@@ -43,6 +43,7 @@ class GalaxyModel:
         image, growth = self.structure.draw(
             smooth,
             ellipse,
+            ops.exp(ops.sum(share * ops.log(radius), axis=1)),
             flattening,
             concentration(share, index),
             random_normal[:, RANDOM_SIZE:],

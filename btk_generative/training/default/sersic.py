@@ -45,15 +45,20 @@ class BulgeDiskDecoder:
 
     def __init__(self):
         places, areas, self._core_weights = _core()
+        # Along each axis, first the first points of all pixels, then the second.
         grid = (np.arange(_SUBPIXELS * SIZE) + 0.5) / _SUBPIXELS - SIZE / 2
+        grid = grid.reshape(-1, _SUBPIXELS).T.ravel()
         upper = _monomials(*np.meshgrid(grid, grid[grid > 0]))
         self._points = np.concatenate([upper, _monomials(*places)], axis=1).astype(np.float32)
         self._grid_size = upper.shape[1]
         areas = np.concatenate([np.full(self._grid_size, _SUBPIXELS**-2.0), areas])
-        self._areas = areas[:, None].astype(np.float32)
+        self._areas = areas.astype(np.float32)
         pixel = np.arange(SIZE) + 0.5 - SIZE / 2
-        weights = _entering(pixel[:, None] - grid) / _SUBPIXELS
-        self._weights = weights.astype(np.float32)
+        self._column_weights = (_entering(grid[:, None] - pixel) / _SUBPIXELS).astype(np.float32)
+        # What is above the centre enters that half of the image, and turned so does what is below.
+        above, half = grid[grid > 0], pixel[SIZE // 2 :, None]
+        rows = np.concatenate([_entering(half - above), _entering(half + above)])
+        self._row_weights = (rows / _SUBPIXELS).astype(np.float32)
         distance = np.hypot(pixel, pixel[SIZE // 2 :, None])
         self._away = (distance > _BRIGHT).astype(np.float32)
         self._log_n, self._log_reach, table = _exponent_table()
@@ -93,18 +98,25 @@ class BulgeDiskDecoder:
         )
         exponent = self._exponent(index, truncation)
         scale = pixel[:, 0] * self._stretch(share, radius, exponent, index, truncation)
-        total = 0.0
-        for k in range(2):
-            shape = (x[:, k : k + 1] for x in (exponent, index, truncation))
-            light = _light(ops.matmul(quadratic[:, k], self._points), *shape)
-            total = total + light * (share[:, k : k + 1] / ops.matmul(light, self._areas))
+        # Of absent components nothing but radii is reckoned. The rest must not depend on the number
+        # of rows, to the bit: no matrix product, no logarithm of a short vector.
+        squared = ops.matmul(ops.reshape(quadratic, (-1, 3)), self._points)
+        there = ops.nonzero(ops.reshape(share, (-1,)) > 0)[0]
+        squared = ops.take(squared, there, axis=0)
+        *shape, flux = (
+            ops.take(ops.reshape(x, (-1, 1)), there, axis=0)
+            for x in (ops.log(exponent), index, truncation, share)
+        )
+        light = _light(squared, *shape)
+        light = light * (flux / ops.sum(light * self._areas, axis=1, keepdims=True))
+        light = ops.segment_sum(light, there // 2, sorted=True)
         ellipse = [
             (cos * a) ** 2 + (sin * b) ** 2,
             cos * sin * (a**2 - b**2),
             (sin * a) ** 2 + (cos * b) ** 2,
         ]
         ellipse = ops.stack([ops.sum(share * entry, axis=1) for entry in ellipse], axis=1)
-        return self._image(total), scale, ellipse
+        return self._image(light), scale, ellipse
 
     def _stretch(self, share, radius, exponent, index, truncation):
         """Returns the half-light radius asked, of both components, over that of the drawn, ``[n]``.
@@ -118,15 +130,16 @@ class BulgeDiskDecoder:
 
     def _image(self, light):
         """Returns the image of light at the sampled points of the upper half, ``[n, 64, 64]``."""
-        rows = ops.reshape(light[:, : self._grid_size], (-1, _SUBPIXELS * SIZE))
-        rows = ops.reshape(ops.matmul(rows, self._weights.T), (-1, _SUBPIXELS * SIZE // 2, SIZE))
-        half = ops.matmul(self._weights[SIZE // 2 :], _whole(rows))
-        core = ops.matmul(light[:, self._grid_size :], self._core_weights)
-        core = ops.reshape(core, (-1, _AROUND, 2 * _AROUND))
+        grid, core = light[:, : self._grid_size], light[:, self._grid_size :]
+        rows = ops.matmul(ops.reshape(grid, (-1, _SUBPIXELS * SIZE)), self._column_weights)
+        rows = ops.matmul(self._row_weights, ops.reshape(rows, (-1, SIZE, SIZE)))
+        half = rows[:, : SIZE // 2] + ops.flip(rows[:, SIZE // 2 :], axis=2)
+        core = ops.reshape(ops.matmul(core, self._core_weights), (-1, _AROUND, 2 * _AROUND))
         margin = SIZE // 2 - _AROUND
         half = half + ops.pad(core, ((0, 0), (0, margin), (margin, margin)))
-        parts = (-1, SIZE // 2, _SUBPIXELS, SIZE, _SUBPIXELS)
-        mean = ops.mean(ops.reshape(light[:, : self._grid_size], parts), axis=(2, 4))
+        mean = ops.reshape(grid, (-1, 2, SIZE * SIZE))
+        mean = ops.reshape(mean[:, 0] + mean[:, 1], (-1, SIZE // 2, 2, SIZE))
+        mean = 0.25 * (mean[:, :, 0] + mean[:, :, 1])
         for _ in range(_ROUNDS):
             missing = ops.maximum((1 - _RIPPLE) * mean - half, 0.0)
             surplus = self._away * ops.maximum(half - (1 + _RIPPLE) * mean, 0.0)
@@ -152,9 +165,9 @@ class BulgeDiskDecoder:
         return ops.exp(value)
 
 
-def _light(squared, exponent, index, truncation):
+def _light(squared, log_exponent, index, truncation):
     """Returns a component's profile at squared elliptical radii, ``[n, points]``."""
-    fall = ops.exp(ops.log(squared) * (0.5 / index) + ops.log(exponent))
+    fall = ops.exp(ops.log(squared) * (0.5 / index) + log_exponent)
     return ops.exp(-fall) * _taper(squared, truncation)
 
 

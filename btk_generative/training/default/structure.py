@@ -10,13 +10,15 @@ from btk_generative.training.default.sersic import SIZE
 from btk_generative.training.flow import CouplingFlow
 
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
-_NEWTON_STEPS = 3
+_NEWTON_STEPS = 2
 _HIGHEST = 1.6  # limit of the logarithm of structure after the tilt
-_SHAPE_WIDTHS = (0.5, 1.0)  # of the Gaussian weights of the quadrupole, half-light radii
-_CENTRE_WIDTHS = (0.9, 2.0)  # of those of the centroid
+_SHAPE_WIDTH = 0.8  # of the Gaussian weight of size and quadrupole, half-light radii
+_CENTRE_WIDTH = 1.5  # of that of the centroid
 _RINGS = (0.0, 0.3, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0)  # half-light radii between which light stays
 _CORE = 0.2  # half-light radii within which structure fades
 _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
+_USUAL_RADIUS = 0.2  # arcsec, half-light; a galaxy half as large has twice the structure
+_RELATIVE = (0.3, 3.0)  # limits of that factor
 _LINEAR = 2.0  # of the logarithm of structure: beyond it grows only logarithmically
 _TINY = 1e-12  # of light, where there is none
 _INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
@@ -98,7 +100,7 @@ class StructureModel:
     The field m multiplies a smooth profile P as exp(m). It is made to leave the mean light of
     elliptical rings as it is in P, and then tilted, ``m + sum_j c_j psi_j``, by the few smooth
     functions psi whose sums over the light are to be those over P: flux, flux within the half-light
-    ellipse, and Gaussian-weighted centroid, size and quadrupoles.
+    ellipse, and Gaussian-weighted centroid, size and quadrupole.
     """
 
     def __init__(self, basis, residuals: Residuals, gain: float, seed: int, **flow_options):
@@ -137,7 +139,7 @@ class StructureModel:
         seen = ops.stack([axis_ratio, concentration], axis=1)
         return 2.5 * ops.tanh((seen - self.mean) / self.sd / 2.5)
 
-    def draw(self, smooth, ellipse, axis_ratio, concentration, random_normal, strength):
+    def draw(self, smooth, ellipse, radius, axis_ratio, concentration, random_normal, strength):
         """Returns images with structure, of sum 1, and by how much their radii have grown.
 
         The tilt keeps the half-light radius on a coarse grid; the factor is what is left.
@@ -145,6 +147,7 @@ class StructureModel:
         Args:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
             ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
+            radius: Half-light radius, arcsec, ``[n]``.
             axis_ratio: Of the galaxy, ``[n]``.
             concentration: r20 / r80, ``[n]``.
             random_normal: ``[n, random_size]``.
@@ -154,9 +157,11 @@ class StructureModel:
             Images ``[n, 64, 64]`` and half-light radii over those of the smooth profiles ``[n]``.
         """
         factors = self.flow.inverse(random_normal, self.encode(axis_ratio, concentration))
-        # Concentrated galaxies are smoother, in the stamps in proportion to r20 / r80.
-        strength = strength * (self.gain / self.mean[1]) * concentration[:, None]
-        field = ops.matmul(factors * strength, self.basis)
+        # Concentrated galaxies are smoother, in the stamps in proportion to r20 / r80; so are those
+        # that are large on the sky.
+        relative = concentration / self.mean[1]
+        relative = relative * ops.clip(_USUAL_RADIUS / radius, *_RELATIVE)
+        field = ops.matmul(factors * (strength * self.gain * relative[:, None]), self.basis)
         # Neither holes nor beacons; yet what is strong stays stronger than what is not.
         field = ops.sign(field) * _LINEAR * ops.log1p(ops.abs(field) / _LINEAR)
         smooth = ops.reshape(smooth, (-1, SIZE * SIZE))
@@ -246,18 +251,15 @@ def concentration(share, index):
 
 
 def _constraints(ellipse, monomials):
-    """Returns the functions whose sums over the light structure keeps, ``[n, 11, pixels]``."""
+    """Returns the functions whose sums over the light structure keeps, ``[n, 7, pixels]``."""
     scale = ops.sqrt(0.5 * (ellipse[:, 0:1] + ellipse[:, 2:3]))
     squared = _squared_radius(ellipse, monomials)
     x, y = monomials[0] / scale, monomials[1] / scale
     functions = [ops.ones_like(squared), ops.sigmoid((1 - squared) / 0.15)]
-    for width in _CENTRE_WIDTHS:
-        weight = ops.exp(-0.5 * squared / width**2)
-        functions += [weight * x, weight * y]
-    for width in _SHAPE_WIDTHS:
-        weight = ops.exp(-0.5 * squared / width**2)
-        functions += [weight * (x**2 - y**2), weight * (2 * x * y)]
-    functions.append(weight * squared)
+    weight = ops.exp(squared * (-0.5 / _CENTRE_WIDTH**2))
+    functions += [weight * x, weight * y]
+    weight = ops.exp(squared * (-0.5 / _SHAPE_WIDTH**2))
+    functions += [weight * (x**2 - y**2), weight * (2 * x * y), weight * squared]
     return ops.stack(functions, axis=1)
 
 
