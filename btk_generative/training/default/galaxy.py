@@ -36,13 +36,14 @@ class GalaxyModel:
         """
         components = self.shape.components(inputs, random_normal[:, :RANDOM_SIZE])
         share, radius, axis_ratio, _, index = components
-        smooth, pixel_scale, ellipse = self.decoder(*components)
+        smooth, pixel_scale, ellipse, zoom = self.decoder(*components)
         flattening = ops.sum(share * axis_ratio, axis=1)
         # Of thin galaxies the frame does not resolve the structure across.
         resolved = ops.clip((flattening - _THIN) / (_THICK - _THIN), 0.0, 1.0)
         image, growth = self.structure.draw(
             smooth,
             ellipse,
+            zoom,
             ops.exp(ops.sum(share * ops.log(radius), axis=1)),
             flattening,
             concentration(share, index),

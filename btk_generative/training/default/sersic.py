@@ -4,7 +4,7 @@ import galsim
 import numpy as np
 from keras import ops
 from scipy.linalg import toeplitz
-from scipy.optimize import brentq
+from scipy.special import gammaincinv
 
 SIZE = 64
 """Pixels on a side of the frame."""
@@ -14,6 +14,7 @@ N_RANGE = (0.3, 6.0)
 
 _TAPER = 0.4  # share of the squared truncation radius at which the taper begins
 _EDGE = 0.985  # of the frame's half-width: largest truncation radius
+_FINE = 0.05  # arcsec: wings are drawn as far out as pixels of this size allow
 _REACH = (2.2, 60.0)  # range of truncation radii, in half-light radii, that the table covers
 _THINNEST = 0.25  # pixels: half-light radii do not go below it
 _SUBPIXELS = 2  # on a side of a pixel; `_image` takes its mean over two
@@ -29,12 +30,14 @@ class BulgeDiskDecoder:
     """Draws the sum of two Sersic profiles, of flux 1.
 
     A component's isophotes are concentric ellipses. Its profile is ``exp(-b r^(1/n)) w(r)``, where
-    ``r`` is the elliptical radius in units of the component's half-light radius and ``w`` takes
-    it smoothly to 0 inside the frame. ``b`` is such that half of the light, the taper taken into
-    account, lies within ``r = 1``, as for `galsim.Sersic` with ``trunc``.
+    ``r`` is the elliptical radius in units of the component's half-light radius, ``b`` is that of
+    an untruncated Sersic profile, and ``w`` takes it smoothly to 0 inside the frame. The light that
+    the frame cuts off is put into the wings: with ``w`` above 1 there, and 1 within ``r = 1``, the
+    half-light radius is as asked and the bright part is that of `galsim.Sersic`.
 
-    The frame is as wide as the light needs: `reach` half-light radii of the major axis (root mean
-    square of the two components', by flux); a component that is small in it extends to its edge.
+    The frame is as wide as the light needs: at least `reach` half-light radii of the major axis
+    (root mean square of the two components', by flux), and where its pixels are fine enough more; a
+    component that is small in it extends to its edge.
 
     An image is drawn through an interpolant. The pixels are those with which the interpolated image
     is nearest to the profile (least squares). Next to what is much narrower than a pixel, such as
@@ -61,8 +64,9 @@ class BulgeDiskDecoder:
         self._row_weights = (rows / _SUBPIXELS).astype(np.float32)
         distance = np.hypot(pixel, pixel[SIZE // 2 :, None])
         self._away = (distance > _BRIGHT).astype(np.float32)
-        self._log_n, self._log_reach, table = _exponent_table()
-        self._table = table.astype(np.float32).ravel()
+        self._log_n, self._log_reach, log_b, raising = _tables()
+        self._log_b_table = log_b.astype(np.float32)
+        self._raising_table = raising.astype(np.float32).ravel()
 
     def __call__(self, share, radius, axis_ratio, angle, index):
         """Draws galaxies.
@@ -75,13 +79,17 @@ class BulgeDiskDecoder:
             index: Sersic indices, ``[n, 2]``.
 
         Returns:
-            Images ``[n, 64, 64]``, each of sum 1; pixel scales in arcsec ``[n]``; and the ellipse
+            Images ``[n, 64, 64]``, each of sum 1; pixel scales in arcsec ``[n]``; the ellipse
             of the half-light isophotes, averaged over the components by flux, as the entries xx,
-            xy, yy in pixels^2 of the matrix C of ``x^T C^-1 x = 1``, ``[n, 3]``.
+            xy, yy in pixels^2 of the matrix C of ``x^T C^-1 x = 1``, ``[n, 3]``; and the frame's
+            half-width over that which `reach` asks for, ``[n]``.
         """
         major = radius / ops.sqrt(axis_ratio)
-        half_width = ops.sqrt(ops.sum(share * (reach(index) * major) ** 2, -1, keepdims=True))
-        half_width = half_width / _EDGE
+        near, far = (
+            ops.sqrt(ops.sum(share * (wide(index) * major) ** 2, axis=1, keepdims=True))
+            for wide in (reach, _far_reach)
+        )
+        half_width = ops.maximum(near, ops.minimum(far, _FINE * _EDGE * SIZE / 2)) / _EDGE
         major = ops.minimum(major, half_width * _EDGE / _REACH[0])
         truncation = ops.minimum(half_width * _EDGE / major, _REACH[1])
         pixel = half_width * (2 / SIZE)
@@ -96,17 +104,14 @@ class BulgeDiskDecoder:
             ],
             axis=-1,
         )
-        exponent = self._exponent(index, truncation)
-        scale = pixel[:, 0] * self._stretch(share, radius, exponent, index, truncation)
+        profile = (self._log_b(index), index, truncation, self._raising(index, truncation))
+        scale = pixel[:, 0] * _stretch(share, radius, *profile)
         # Of absent components nothing but radii is reckoned. The rest must not depend on the number
         # of rows, to the bit: no matrix product, no logarithm of a short vector.
         squared = ops.matmul(ops.reshape(quadratic, (-1, 3)), self._points)
         there = ops.nonzero(ops.reshape(share, (-1,)) > 0)[0]
         squared = ops.take(squared, there, axis=0)
-        *shape, flux = (
-            ops.take(ops.reshape(x, (-1, 1)), there, axis=0)
-            for x in (ops.log(exponent), index, truncation, share)
-        )
+        *shape, flux = (ops.take(ops.reshape(x, (-1, 1)), there, axis=0) for x in (*profile, share))
         light = _light(squared, *shape)
         light = light * (flux / ops.sum(light * self._areas, axis=1, keepdims=True))
         light = ops.segment_sum(light, there // 2, sorted=True)
@@ -116,17 +121,7 @@ class BulgeDiskDecoder:
             (sin * a) ** 2 + (cos * b) ** 2,
         ]
         ellipse = ops.stack([ops.sum(share * entry, axis=1) for entry in ellipse], axis=1)
-        return self._image(light), scale, ellipse
-
-    def _stretch(self, share, radius, exponent, index, truncation):
-        """Returns the half-light radius asked, of both components, over that of the drawn, ``[n]``.
-
-        Each component has its own half of the light within its own radius, but at other radii what
-        the frame cuts off is missing.
-        """
-        endless = _REACH[1] + 0 * truncation
-        asked = _half_light_radius(share, radius, self._exponent(index, endless), index, endless)
-        return asked / _half_light_radius(share, radius, exponent, index, truncation)
+        return self._image(light), scale, ellipse, (half_width * _EDGE / near)[:, 0]
 
     def _image(self, light):
         """Returns the image of light at the sampled points of the upper half, ``[n, 64, 64]``."""
@@ -147,38 +142,61 @@ class BulgeDiskDecoder:
         half = ops.maximum(half, 0.0)
         return _whole(half * (0.5 / ops.sum(half, axis=(1, 2), keepdims=True)))
 
-    def _exponent(self, index, truncation):
-        """Interpolates the table of exponents bilinearly in log n and log truncation."""
-        place, weight = [], []
-        for value, knots in ((index, self._log_n), (truncation, self._log_reach)):
-            x = (ops.log(value) - float(knots[0])) / float(knots[1] - knots[0])
-            x = ops.clip(x, 0.0, len(knots) - 1.001)
-            place.append(ops.floor(x))
-            weight.append(x - ops.floor(x))
+    def _log_b(self, index):
+        """Returns log b, linear in log n between knots."""
+        place, weight = _place(ops.log(index), self._log_n)
+        first = ops.cast(place, "int32")
+        low, high = ops.take(self._log_b_table, first), ops.take(self._log_b_table, first + 1)
+        return low + weight * (high - low)
+
+    def _raising(self, index, truncation):
+        """Interpolates the raising bilinearly in log n and log truncation."""
+        row, u = _place(ops.log(index), self._log_n)
+        column, v = _place(ops.log(truncation), self._log_reach)
         columns = len(self._log_reach)
-        first = ops.cast(place[0] * columns + place[1], "int32")
+        first = ops.cast(row * columns + column, "int32")
         value = 0.0
         for i in range(2):
             for j in range(2):
-                w = (weight[0] if i else 1 - weight[0]) * (weight[1] if j else 1 - weight[1])
-                value = value + w * ops.take(self._table, first + i * columns + j)
-        return ops.exp(value)
+                w = (u if i else 1 - u) * (v if j else 1 - v)
+                value = value + w * ops.take(self._raising_table, first + i * columns + j)
+        return value
 
 
-def _light(squared, log_exponent, index, truncation):
+def _place(value, knots):
+    """Returns the knot at or below values, and how far they lie from it to the next."""
+    x = (value - float(knots[0])) / float(knots[1] - knots[0])
+    x = ops.clip(x, 0.0, len(knots) - 1.001)
+    low = ops.floor(x)
+    return low, x - low
+
+
+def _light(squared, log_b, index, truncation, raising):
     """Returns a component's profile at squared elliptical radii, ``[n, points]``."""
-    fall = ops.exp(ops.log(squared) * (0.5 / index) + log_exponent)
-    return ops.exp(-fall) * _taper(squared, truncation)
+    fall = ops.exp(ops.log(squared) * (0.5 / index) + log_b)
+    return ops.exp(-fall) * _weight(squared, truncation, raising)
 
 
-def _taper(squared, truncation):
-    """Returns what takes light at squared radii to 0 at the truncation radius."""
+def _weight(squared, truncation, raising):
+    """Returns w at squared radii."""
     late = squared * (1 / (1 - _TAPER) / truncation**2) - _TAPER / (1 - _TAPER)
     late = ops.clip(late, 0.0, 1.0)
-    return (1 - late * late) ** 2
+    outside = 1 - 1 / ops.maximum(squared, 1.0)
+    return (1 - late * late) ** 2 * (1 + raising * outside * outside)
 
 
-def _half_light_radius(share, radius, exponent, index, truncation):
+def _stretch(share, radius, log_b, index, truncation, raising):
+    """Returns the half-light radius asked, of both components, over that of the drawn, ``[n]``.
+
+    Each component has its own half of the light within its own radius, but at other radii what
+    the frame cuts off is missing.
+    """
+    b = ops.exp(log_b)
+    endless = _half_light_radius(share, radius, b, index, _REACH[1] + 0 * truncation, 0 * raising)
+    return endless / _half_light_radius(share, radius, b, index, truncation, raising)
+
+
+def _half_light_radius(share, radius, *profile):
     """Returns the half-light radius of two components together, taken as circular, ``[n]``.
 
     It lies between theirs, where light is interpolated linearly in the logarithm of radius.
@@ -187,26 +205,26 @@ def _half_light_radius(share, radius, exponent, index, truncation):
     knots = ops.exp(low + (high - low) * np.linspace(0, 1, 9, dtype=np.float32))
     within = 0.0
     for k in range(2):
-        shape = (ops.expand_dims(x[:, k : k + 1], 2) for x in (exponent, index, truncation))
+        one = (ops.expand_dims(x[:, k : k + 1], 2) for x in profile)
         knots_and_one = ops.concatenate([knots / radius[:, k : k + 1], ops.ones_like(low)], axis=1)
-        light = _light_within(knots_and_one, *shape)
+        light = _light_within(knots_and_one, *one)
         within = within + share[:, k : k + 1] * light[:, :-1] / (2 * light[:, -1:])
     steps = (0.5 - within[:, :-1]) / (within[:, 1:] - within[:, :-1] + 1e-6)
     steps = ops.mean(ops.clip(steps, 0.0, 1.0), axis=1, keepdims=True)
     return ops.exp(low + (high - low) * steps)[:, 0]
 
 
-def _light_within(radius, exponent, index, truncation):
+def _light_within(radius, b, index, truncation, raising):
     """Returns the light of a profile within radii, ``[n, radii]``, up to a factor."""
     nodes, weights = np.polynomial.legendre.leggauss(16)
     nodes, weights = (0.5 + 0.5 * nodes).astype(np.float32), weights.astype(np.float32)
     # r = t^n spreads out the core's cusp.
     end = ops.minimum(ops.expand_dims(radius, 2), truncation)
     end = ops.exp(ops.log(end) / index)
-    end = ops.minimum(end, 30 / exponent)
+    end = ops.minimum(end, 30 / b)
     t = end * nodes
     power = ops.exp(ops.log(t) * (2 * index))
-    light = power / t * ops.exp(-exponent * t) * _taper(power, truncation)
+    light = power / t * ops.exp(-b * t) * _weight(power, truncation, raising)
     return ops.sum(light * (weights * end), axis=2)
 
 
@@ -227,11 +245,15 @@ def _spread(half):
 def reach(index):
     """Returns the truncation radius that a Sersic index asks for, in half-light radii.
 
-    0.1 % of the light of an untruncated profile lies beyond it at n = 0.5, 0.5 % at n = 1 and
-    11 % at n = 4: the wings of a de Vaucouleurs profile have no end, and half a frame of them
-    would leave its core no pixels.
+    0.1 % of the light lies beyond it at n = 0.5, 0.5 % at n = 1 and 11 % at n = 4: the wings of a
+    de Vaucouleurs profile have no end, and half a frame of them would leave its core no pixels.
     """
     return 2.0 + 2.4 * ops.minimum(index, 1.0) + 0.25 * ops.maximum(index - 1.0, 0.0)
+
+
+def _far_reach(index):
+    """Returns the truncation radius beyond which there is little: 2 % of the light at n = 4."""
+    return 2.0 + 2.4 * ops.minimum(index, 1.0) + 3.0 * ops.maximum(index - 1.0, 0.0)
 
 
 def _entering(distance):
@@ -302,27 +324,36 @@ def _monomials(x, y):
     return np.array([x**2, x * y, y**2])
 
 
-def _exponent_table():
-    """Returns log b at knots of log n and log truncation, ``[44]``, ``[40]``, ``[44, 40]``."""
+def _tables():
+    """Returns b, and how far the wings are raised.
+
+    Returns:
+        Knots of log n ``[44]`` and of log truncation ``[40]``; log b ``[44]``; and the raising that
+        makes the light outside the half-light radius equal to that inside, ``[44, 40]``.
+    """
     log_n = np.linspace(*np.log(N_RANGE), 44)
     log_reach = np.linspace(*np.log(_REACH), 40)
+    indices, truncations = np.exp(log_n), np.exp(log_reach)
+    exponents = gammaincinv(2 * indices, 0.5)
     nodes, weights = np.polynomial.legendre.leggauss(48)
 
     def light(b, n, truncation, start, end):
+        """Returns the light between two radii, and by how much it grows with the raising."""
         low, high = start ** (1 / n), end ** (1 / n)  # r = t^n spreads out the core's cusp
         t = low + 0.5 * (high - low) * (nodes + 1)
         late = np.clip(((t**n / truncation) ** 2 - _TAPER) / (1 - _TAPER), 0, 1)
-        profile = np.exp(-b * t) * (1 - late**2) ** 2
-        return 0.5 * (high - low) * (weights @ (profile * n * t ** (2 * n - 1)))
+        profile = np.exp(-b * t) * (1 - late**2) ** 2 * n * t ** (2 * n - 1)
+        outside = 1 - 1 / np.maximum(t ** (2 * n), 1)
+        return 0.5 * (high - low) * (np.stack([profile, profile * outside**2]) @ weights)
 
-    def excess(log_b, log_n, log_truncation):
-        n, truncation = np.exp(log_n), np.exp(log_truncation)
-        start = np.sqrt(_TAPER) * truncation
-        shells = [
-            light(np.exp(log_b), n, truncation, *ends)
-            for ends in ((0, 1), (1, start), (start, truncation))
-        ]
-        return shells[0] / sum(shells) - 0.5
+    def raising(b, n, truncation):
+        tapered = np.sqrt(_TAPER) * truncation
+        inside, _ = light(b, n, truncation, 0, 1)
+        outside, more = sum(
+            light(b, n, truncation, *ends) for ends in ((1, tapered), (tapered, truncation))
+        )
+        return (inside - outside) / more
 
-    table = [[brentq(excess, np.log(1e-3), np.log(20), (n, t)) for t in log_reach] for n in log_n]
-    return log_n, log_reach, np.array(table)
+    pairs = zip(exponents, indices, strict=True)
+    table = [[raising(b, n, truncation) for truncation in truncations] for b, n in pairs]
+    return log_n, log_reach, np.log(exponents), np.array(table)

@@ -2,7 +2,8 @@
 
 Of the 81,499 galaxies of GalSim's COSMOS 25.2 sample, 72 % are fitted by one Sersic profile of any
 index, the others by a bulge (n = 4) and a disk (n = 1) at an angle to each other. Index and angle
-are not among the seven conditions, so a flow draws them.
+are not among the seven conditions, so a flow draws them. That all bulges beside a disk have n = 4
+is a choice of the fits, not a fact: their indices are drawn too, from a range that is tuned.
 """
 
 import numpy as np
@@ -10,12 +11,16 @@ from keras import ops
 from scipy.special import ndtr, ndtri
 
 from btk_generative.training.default.cosmos import FittedGalaxies
+from btk_generative.training.default.sersic import N_RANGE
 from btk_generative.training.flow import CouplingFlow
 
 RANDOM_SIZE = 2
 """Normal random numbers that a shape takes: for the Sersic index, and for the angle."""
 
 PARTS = ("bulge", "disk")
+
+_BULGE_INDEX, _BULGE_SCATTER = 3.0, 0.4
+"""Median of the Sersic indices of bulges that have a disk, and scatter of the logarithm."""
 
 _SCORES = np.linspace(-3.5, 3.5, 71)  # at which the quantile functions are tabulated
 _SOFT_LIMIT = 3.0  # standard deviations beyond which conditions saturate
@@ -174,9 +179,10 @@ class ShapeModel:
         there = ops.stack([there[:, 0], there[:, 1] | ~there[:, 0]], axis=1)
         flux = ops.where(there, ops.maximum(light["flux"], 1e-12), 0.0)
         share = flux / ops.sum(flux, axis=1, keepdims=True)
+        bulge = ops.clip(_BULGE_INDEX * ops.exp(_BULGE_SCATTER * scores[:, 0]), 1.0, N_RANGE[1])
         index = [
-            ops.where(both, typical, ops.exp(_interpolate(scores[:, 0], self.quantiles[part])))
-            for part, typical in zip(PARTS, (4.0, 1.0), strict=True)
+            ops.where(both, together, ops.exp(_interpolate(scores[:, 0], self.quantiles[part])))
+            for part, together in zip(PARTS, (bulge, 1.0), strict=True)
         ]
         angle = ops.where(both, _interpolate(scores[:, 1], self.quantiles["angle"]), 0.0)
         # An absent component has no size of its own that could widen the frame.

@@ -11,7 +11,7 @@ from btk_generative.training.flow import CouplingFlow
 
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
 _NEWTON_STEPS = 2
-_HIGHEST = 1.6  # limit of the logarithm of structure after the tilt
+_HIGHEST = 3.5  # limit of the logarithm of structure after the tilt
 _SHAPE_WIDTH = 0.8  # of the Gaussian weight of size and quadrupole, half-light radii
 _CENTRE_WIDTH = 1.5  # of that of the centroid
 _RINGS = (0.0, 0.3, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0)  # half-light radii between which light stays
@@ -20,6 +20,11 @@ _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
 _USUAL_RADIUS = 0.2  # arcsec, half-light; a galaxy half as large has twice the structure
 _RELATIVE = (0.3, 3.0)  # limits of that factor
 _LINEAR = 2.0  # of the logarithm of structure: beyond it grows only logarithmically
+_KNOT_FROM = 0.7  # a galaxy has a knot if a normal random number lies above: a quarter have
+_KNOT_LIGHT = 0.08  # arcsec: over the half-light radius it gives the knot's share of the light
+_KNOT_SHARE = (0.12, 0.5)  # limits of that share
+_KNOT_WIDTH = 0.12  # half-light radii, of a Gaussian
+_KNOT_PLACE = 0.8  # half-light radii from the centre, along the major axis, rms
 _TINY = 1e-12  # of light, where there is none
 _INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
 
@@ -97,10 +102,12 @@ def _principal(ratio, weight, size):
 class StructureModel:
     """Draws structure: factors from a flow, given axis ratio and concentration; then the field.
 
-    The field m multiplies a smooth profile P as exp(m). It is made to leave the mean light of
-    elliptical rings as it is in P, and then tilted, ``m + sum_j c_j psi_j``, by the few smooth
-    functions psi whose sums over the light are to be those over P: flux, flux within the half-light
-    ellipse, and Gaussian-weighted centroid, size and quadrupole.
+    The field m multiplies a smooth profile P as exp(m). A quarter of the galaxies also have a knot,
+    a share of their light in one place, which enters m as the logarithm of the light with it over
+    P. The field is made to leave the mean light of elliptical rings as it is in P, and then tilted,
+    ``m + sum_j c_j psi_j``, by the few smooth functions psi whose sums over the light are to be
+    those over P: flux, flux within the half-light ellipse, and Gaussian-weighted centroid, size and
+    quadrupole.
     """
 
     def __init__(self, basis, residuals: Residuals, gain: float, seed: int, **flow_options):
@@ -113,10 +120,10 @@ class StructureModel:
             seed: Seed of the flow's initial weights.
             flow_options: Passed on to `CouplingFlow`.
         """
+        fading = basis * _window()
+        splines = [ndimage.spline_filter(b, order=3, mode="grid-constant") for b in fading]
+        self.basis = np.reshape(splines, (len(basis), -1)).astype(np.float32)
         zoom = {"order": 3, "grid_mode": True, "mode": "nearest"}
-        fine = np.stack([ndimage.zoom(b, SIZE / GRID, **zoom) for b in basis])
-        fine = fine * _window()
-        self.basis = fine.reshape(len(basis), -1).astype(np.float32)
         self._enlarge = ndimage.zoom(np.eye(_COARSE), (SIZE / _COARSE, 1), **zoom).astype(
             np.float32
         )
@@ -126,20 +133,24 @@ class StructureModel:
         self.flow = CouplingFlow(len(basis), 2, seed=seed, **flow_options)
         self.flow.build([(None, len(basis)), (None, 2)])
         place = (np.arange(SIZE) + 0.5 - SIZE / 2).astype(np.float32)
+        self._place = place[None, :] * (2 * HALF_WIDTH / SIZE)
+        self._nodes = (np.arange(GRID) + 0.5 - GRID / 2).astype(np.float32)
         self._fine = _monomials(place)
         self._coarse = _monomials(place.reshape(-1, 2).mean(1))
 
     @property
     def random_size(self) -> int:
         """Number of normal random numbers that structure takes."""
-        return len(self.basis)
+        return len(self.basis) + 3
 
     def encode(self, axis_ratio, concentration):
         """Returns the flow's context, ``[n, 2]``; far values saturate."""
         seen = ops.stack([axis_ratio, concentration], axis=1)
         return 2.5 * ops.tanh((seen - self.mean) / self.sd / 2.5)
 
-    def draw(self, smooth, ellipse, radius, axis_ratio, concentration, random_normal, strength):
+    def draw(
+        self, smooth, ellipse, zoom, radius, axis_ratio, concentration, random_normal, strength
+    ):
         """Returns images with structure, of sum 1, and by how much their radii have grown.
 
         The tilt keeps the half-light radius on a coarse grid; the factor is what is left.
@@ -147,6 +158,7 @@ class StructureModel:
         Args:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
             ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
+            zoom: Half-width of the frame over that which `reach` gives, ``[n]``.
             radius: Half-light radius, arcsec, ``[n]``.
             axis_ratio: Of the galaxy, ``[n]``.
             concentration: r20 / r80, ``[n]``.
@@ -156,21 +168,41 @@ class StructureModel:
         Returns:
             Images ``[n, 64, 64]`` and half-light radii over those of the smooth profiles ``[n]``.
         """
-        factors = self.flow.inverse(random_normal, self.encode(axis_ratio, concentration))
+        usual, knot = random_normal[:, : len(self.basis)], random_normal[:, len(self.basis) :]
+        factors = self.flow.inverse(usual, self.encode(axis_ratio, concentration))
         # Concentrated galaxies are smoother, in the stamps in proportion to r20 / r80; so are those
         # that are large on the sky.
         relative = concentration / self.mean[1]
         relative = relative * ops.clip(_USUAL_RADIUS / radius, *_RELATIVE)
-        field = ops.matmul(factors * (strength * self.gain * relative[:, None]), self.basis)
+        place = self._place * zoom[:, None]
+        field = self._field(factors * (strength * self.gain * relative[:, None]), place)
         # Neither holes nor beacons; yet what is strong stays stronger than what is not.
         field = ops.sign(field) * _LINEAR * ops.log1p(ops.abs(field) / _LINEAR)
         smooth = ops.reshape(smooth, (-1, SIZE * SIZE))
-        correction = self._correction(smooth, smooth * ops.exp(field), ellipse)
+        light = smooth * ops.exp(field)
+        light = light / ops.sum(light, axis=1, keepdims=True)
+        share = strength * ops.clip(_KNOT_LIGHT / radius, *_KNOT_SHARE)[:, None]
+        share = ops.where(knot[:, :1] > _KNOT_FROM, share, 0.0)
+        light = (1 - share) * light + share * _knot(knot[:, 1:], place, axis_ratio)
+        field = ops.log((light + _TINY) / (smooth + _TINY))
+        correction = self._correction(smooth, light, ellipse)
         field = field + ops.reshape(correction, (-1, SIZE * SIZE))
         light = smooth * ops.exp(_limited(field))
         light = light / ops.sum(light, axis=1, keepdims=True)
         growth = self._growth(smooth, light, ellipse)
         return ops.reshape(light, (-1, SIZE, SIZE)), growth
+
+    def _field(self, factors, place):
+        """Returns the field at pixels ``place`` of both axes, ``[n, 4096]``."""
+        distance = ops.expand_dims(place * (0.5 * GRID / HALF_WIDTH), 2) - self._nodes
+        distance = ops.abs(distance)
+        weights = ops.maximum(2 - distance, 0.0) ** 3 - 4 * ops.maximum(1 - distance, 0.0) ** 3
+        weights = weights * (1 / 6)  # of cubic B-splines
+        field = ops.reshape(ops.matmul(factors, self.basis), (-1, GRID, GRID))
+        field = ops.matmul(ops.matmul(weights, field), ops.transpose(weights, (0, 2, 1)))
+        core = ops.exp(place**2 * (-0.5 / _CORE**2))
+        field = field * (1 - ops.expand_dims(core, 1) * ops.expand_dims(core, 2))
+        return ops.reshape(field, (-1, SIZE * SIZE))
 
     def _correction(self, smooth, light, ellipse):
         """Returns what is added to the field, ``[n, 64, 64]``, found on a coarse grid."""
@@ -205,6 +237,23 @@ class StructureModel:
         return ops.exp(ops.clip(missing / slope, -0.2, 0.2))
 
 
+def _knot(random_normal, place, axis_ratio):
+    """Returns a round Gaussian of sum 1 somewhere in the galaxy, ``[n, 4096]``.
+
+    Args:
+        random_normal: Of its place in x and y, ``[n, 2]``.
+        place: Of the pixels of both axes, half-light radii, ``[n, 64]``.
+        axis_ratio: Of the galaxy, ``[n]``.
+    """
+    x, y = (_KNOT_PLACE * random_normal[:, k : k + 1] for k in range(2))
+    x, y = (
+        ops.exp((place - centre) ** 2 * (-0.5 / _KNOT_WIDTH**2))
+        for centre in (x, y * axis_ratio[:, None])
+    )
+    x, y = (along / (ops.sum(along, axis=1, keepdims=True) + 1e-6) for along in (x, y))
+    return ops.reshape(ops.expand_dims(y, 2) * ops.expand_dims(x, 1), (-1, SIZE * SIZE))
+
+
 def _limited(field):
     """Returns a field of which no value is beyond ``_HIGHEST``."""
     return _HIGHEST * ops.tanh(field / _HIGHEST)
@@ -226,14 +275,11 @@ def _ring_levels(smooth, light, radius):
 
 
 def _window():
-    """Returns what takes the basis to 0 where the stamps tell nothing, ``[64, 64]``.
-
-    Their cores are clipped, their outskirts are lost in noise.
-    """
-    place = (np.arange(SIZE) + 0.5 - SIZE / 2) / (SIZE / 2) * HALF_WIDTH
+    """Returns what takes the basis to 0 in the outskirts, lost in noise, ``[GRID, GRID]``."""
+    place = (np.arange(GRID) + 0.5 - GRID / 2) / (GRID / 2) * HALF_WIDTH
     radius = np.hypot(*np.meshgrid(place, place))
     late = np.clip((radius - _INNER) / (_OUTER - _INNER), 0, 1)
-    return 0.5 * (1 + np.cos(np.pi * late)) * -np.expm1(-0.5 * (radius / _CORE) ** 2)
+    return 0.5 * (1 + np.cos(np.pi * late))
 
 
 def concentration(share, index):
