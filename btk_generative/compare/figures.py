@@ -158,6 +158,7 @@ def _arcsinh(image):
 def _save(figure, path):
     import matplotlib.pyplot as plt
 
+    figure.draw_without_rendering()  # laid out twice: the first time, tick labels change
     figure.savefig(path.with_suffix(".png"), dpi=150)
     figure.set_layout_engine("none")  # it is as it shall be
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
