@@ -202,6 +202,25 @@ def test_galaxies_of_the_same_conditions_differ_and_a_seed_fixes_them(model):
     assert min(moved) > 0.05
 
 
+def test_some_galaxies_have_a_knot(model):
+    table = conditions(zphot=np.full(20, 0.5), disk_hlr=0.3)
+    numbers = np.random.default_rng(0).standard_normal((20, model.random_size)).astype(np.float32)
+
+    def drawn(knot):
+        numbers[:, -3:] = knot
+        return model.sample(table, random_normal=numbers).images
+
+    none = drawn([0.69, 0.5, 0.5])
+    np.testing.assert_array_equal(none, drawn([-2.0, -1.0, 1.0]))
+    right, left = drawn([0.71, 1.0, 0.0]), drawn([0.71, -1.0, 0.0])
+    # On +x the one, on -x the other, 0.8 half-light radii of the major axis from the centre.
+    place = 31.5 + np.array([1, -1]) * 0.8 * 32 / 4.4
+    for images, x in zip((right, left), place, strict=True):
+        peak = images[:, 29:35, round(x) - 2 : round(x) + 3].max(axis=(1, 2))
+        without = none[:, 29:35, round(x) - 2 : round(x) + 3].max(axis=(1, 2))
+        assert np.median(peak / without) > 1.5
+
+
 def test_extremes_are_drawn_and_said_to_be_outside(model):
     table = conditions(
         zphot=[0.6, 7.0, 0.6, 0.6, 0.6],
