@@ -160,6 +160,25 @@ def test_a_fresh_process_draws_the_same(path, model, conditions, tmp_path):
     np.testing.assert_array_equal(np.load(saved), model.sample(conditions[:5], 3).images)
 
 
+def test_threads_that_start_tensorflow_together_all_get_the_whole_of_it():
+    code = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from btk_generative.models.graph import import_tensorflow
+
+together = threading.Barrier(4)
+
+def start(_):
+    together.wait()
+    return float(import_tensorflow().constant(2.0))
+
+with ThreadPoolExecutor(4) as pool:
+    print(*pool.map(start, range(4)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout == "2.0 2.0 2.0 2.0\n", run.stderr
+
+
 def test_an_empty_table_gives_no_profiles(model, conditions):
     assert model.sample(conditions[:0], rng=0).images.shape == (0, SIZE, SIZE)
 

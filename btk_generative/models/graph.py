@@ -7,6 +7,7 @@ what it may do can be read off the list of its operations.
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ _NOTES = (
 )
 """Lines that TensorFlow writes when it starts, whatever its log level."""
 
+_starting = threading.RLock()
+
 
 def import_tensorflow(threads: int = 1):
     """Returns the module tensorflow, imported without its start-up notes.
@@ -47,8 +50,14 @@ def import_tensorflow(threads: int = 1):
             "a model cannot run in a process forked from one that has used TensorFlow: run the"
             " model in the parent process, or start its processes by 'spawn'"
         )
-    if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
+    with _starting:  # a module is in sys.modules before another thread has done with importing it
+        if "tensorflow" not in sys.modules:
+            _import_quietly(threads)
+        import tensorflow
+    return tensorflow
+
+
+def _import_quietly(threads: int) -> None:
     hidden = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -61,7 +70,6 @@ def import_tensorflow(threads: int = 1):
     finally:
         if hidden:
             del os.environ["TF_CPP_MIN_LOG_LEVEL"]
-    return tensorflow
 
 
 def was_forked() -> bool:
@@ -130,8 +138,9 @@ class Graph:
             ModelError: If TensorFlow cannot run the graph.
         """
         tf = import_tensorflow()
-        if self._run is None:
-            self._run = self._compile(tf)
+        with _starting:
+            if self._run is None:
+                self._run = self._compile(tf)
         try:
             return self._run(inputs)
         except tf.errors.OpError as error:
