@@ -144,10 +144,7 @@ class BulgeDiskDecoder:
 
     def _log_b(self, index):
         """Returns log b, linear in log n between knots."""
-        place, weight = _place(ops.log(index), self._log_n)
-        first = ops.cast(place, "int32")
-        low, high = ops.take(self._log_b_table, first), ops.take(self._log_b_table, first + 1)
-        return low + weight * (high - low)
+        return interpolate(ops.log(index), self._log_n, self._log_b_table)
 
     def _raising(self, index, truncation):
         """Interpolates the raising bilinearly in log n and log truncation."""
@@ -161,6 +158,14 @@ class BulgeDiskDecoder:
                 w = (u if i else 1 - u) * (v if j else 1 - v)
                 value = value + w * ops.take(self._raising_table, first + i * columns + j)
         return value
+
+
+def interpolate(value, knots, table):
+    """Returns the values of a table at places between its evenly spaced knots, clipped to these."""
+    low, weight = _place(value, knots)
+    first = ops.cast(low, "int32")
+    below, above = ops.take(table, first), ops.take(table, first + 1)
+    return below + weight * (above - below)
 
 
 def _place(value, knots):

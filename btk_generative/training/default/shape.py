@@ -11,7 +11,7 @@ from keras import ops
 from scipy.special import ndtr, ndtri
 
 from btk_generative.training.default.cosmos import FittedGalaxies
-from btk_generative.training.default.sersic import N_RANGE
+from btk_generative.training.default.sersic import N_RANGE, interpolate
 from btk_generative.training.flow import CouplingFlow
 
 RANDOM_SIZE = 2
@@ -181,10 +181,12 @@ class ShapeModel:
         share = flux / ops.sum(flux, axis=1, keepdims=True)
         bulge = ops.clip(_BULGE_INDEX * ops.exp(_BULGE_SCATTER * scores[:, 0]), 1.0, N_RANGE[1])
         index = [
-            ops.where(both, together, ops.exp(_interpolate(scores[:, 0], self.quantiles[part])))
+            ops.where(
+                both, together, ops.exp(interpolate(scores[:, 0], _SCORES, self.quantiles[part]))
+            )
             for part, together in zip(PARTS, (bulge, 1.0), strict=True)
         ]
-        angle = ops.where(both, _interpolate(scores[:, 1], self.quantiles["angle"]), 0.0)
+        angle = ops.where(both, interpolate(scores[:, 1], _SCORES, self.quantiles["angle"]), 0.0)
         # An absent component has no size of its own that could widen the frame.
         radius = ops.where(there, ops.maximum(light["hlr"], 1e-5), 1.0)
         radius = ops.where(there, radius, ops.flip(radius, axis=1))
@@ -208,13 +210,3 @@ def _scores(values, quantiles, rng):
     high = np.where(last == len(_SCORES) - 1, 1 - 1e-5, shares[np.maximum(last, 0)])
     tied = ndtri(rng.uniform(low, np.maximum(low, high)))
     return np.where(last > first, tied, np.interp(values, quantiles, _SCORES))
-
-
-def _interpolate(scores, quantiles):
-    """Returns the values of normal scores, by linear interpolation, clipped at the ends."""
-    place = (scores - float(_SCORES[0])) / float(_SCORES[1] - _SCORES[0])
-    place = ops.clip(place, 0.0, len(_SCORES) - 1.001)
-    low = ops.floor(place)
-    first = ops.cast(low, "int32")
-    below, above = ops.take(quantiles, first), ops.take(quantiles, first + 1)
-    return below + (place - low) * (above - below)

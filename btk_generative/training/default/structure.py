@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.special import gammaincinv
 
 from btk_generative.training.default.residuals import GRID, HALF_WIDTH, Residuals
-from btk_generative.training.default.sersic import SIZE
+from btk_generative.training.default.sersic import SIZE, interpolate
 from btk_generative.training.flow import CouplingFlow
 
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
@@ -287,13 +287,7 @@ def concentration(share, index):
     n = np.exp(_INDEX)
     b = [gammaincinv(2 * n, s) for s in (0.2, 0.8)]
     table = ((b[0] / b[1]) ** n).astype(np.float32)
-    place = (ops.log(index) - float(_INDEX[0])) / float(_INDEX[1] - _INDEX[0])
-    place = ops.clip(place, 0.0, len(_INDEX) - 1.001)
-    low = ops.floor(place)
-    first = ops.cast(low, "int32")
-    value = ops.take(table, first)
-    value = value + (place - low) * (ops.take(table, first + 1) - value)
-    return ops.sum(share * value, axis=1)
+    return ops.sum(share * interpolate(ops.log(index), _INDEX, table), axis=1)
 
 
 def _constraints(ellipse, monomials):
