@@ -11,7 +11,7 @@ import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2" if "--jobs" in sys.argv else "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
@@ -125,31 +125,21 @@ def bench_generator():
         what = f"generator, batch {batch_size} ({batch_size / elapsed[0]:.0f} blends/s)"
         against = f"CatsimGenerator ({batch_size / elapsed[1]:.0f} blends/s)"
         row(what, against, elapsed[1] / elapsed[0], "≥ 8")
-    one = generator("ours", 100)
-    next(one)
-    (alone,) = fastest([one.__next__], repeats=6, clock=time.perf_counter)
-    walls = in_new_process("--jobs")
-    row("generator, 2 jobs on two cores, wall time", "1 job on one core", alone / walls[1], "")
-    row("same", "1 job on two cores", walls[0] / walls[1], "≥ 1.6")
-    peaks = [*in_new_process("--peak", "ours"), *in_new_process("--peak", "btk")]
+    made = [generator("ours", 100, njobs=number) for number in (1, 2)]
+    for one in made:
+        next(one)
+    alone, together = fastest([one.__next__ for one in made], 6, time.perf_counter)
+    row("generator, 2 jobs on two cores, wall time", "1 job", alone / together, "≥ 1.6")
+    peaks = [in_new_process("--peak", kind) for kind in ("ours", "btk")]
     what = f"generator, memory of a batch of 100 ({peaks[0]:.0f} MB)"
     row(what, f"CatsimGenerator ({peaks[1]:.0f} MB)", peaks[0] / peaks[1], "≤ 1")
 
 
 def in_new_process(*arguments):
-    """Returns the numbers that this program prints last."""
+    """Returns the number that this program prints last."""
     command = [sys.executable, __file__, *arguments]
-    environment = {k: v for k, v in os.environ.items() if k != "TF_NUM_INTEROP_THREADS"}
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return [float(number) for number in answer.stdout.splitlines()[-1].split()]
-
-
-def print_jobs():
-    """Prints the wall times of a batch of 100 with one and with two jobs."""
-    made = [generator("ours", 100, njobs=number) for number in (1, 2)]
-    for one in made:
-        next(one)
-    print(*fastest([one.__next__ for one in made], repeats=6, clock=time.perf_counter))
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(answer.stdout.splitlines()[-1])
 
 
 def print_peak(kind):
@@ -196,13 +186,9 @@ def bench_scaling():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peak", choices=("ours", "btk"), help=argparse.SUPPRESS)
-    parser.add_argument("--jobs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         print_peak(arguments.peak)
-        return
-    if arguments.jobs:
-        print_jobs()
         return
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| what | against | ratio | target |\n|---|---|---|---|")

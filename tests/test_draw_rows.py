@@ -3,11 +3,13 @@
 import io
 import pickle
 
+import btk
 import numpy as np
 import pytest
 from astropy.table import Column, MaskedColumn, Table
 
-from btk_generative.draw.rows import Rows
+from btk_generative.catalogs import mock_catsim
+from btk_generative.draw.rows import Rows, SampledRows
 
 
 @pytest.fixture
@@ -67,3 +69,50 @@ def test_all_else_is_left_to_astropy(table):
     assert rows[0:2]["size"].mask.tolist() == [False, True]
     rows.add_index("index")
     assert rows[np.array([5, 2])].loc[5]["name"] == "f"
+
+
+@pytest.mark.parametrize(
+    "kind", ["DefaultSampling", "DefaultSamplingShear", "PairSampling", "RandomSquareSampling"]
+)
+def test_btk_samples_what_it_does_without(kind):
+    catalog = mock_catsim(300, seed=4).table
+    catalog["ra"].unit = "deg"
+    kept = catalog.copy()
+    make = getattr(btk.sampling_functions, kind)
+    one, other = make(seed=3), make(seed=3)
+    for seed in range(5):
+        np.random.seed(seed)  # noqa: NPY002 (which some of them use)
+        wanted = one(catalog)
+        np.random.seed(seed)  # noqa: NPY002
+        blend = other(SampledRows(catalog, copy=False))
+        assert blend.colnames == wanted.colnames
+        for name in wanted.colnames:
+            assert blend[name].dtype == wanted[name].dtype and blend[name].unit == wanted[name].unit
+            np.testing.assert_array_equal(blend[name], wanted[name])
+    assert (catalog == kept).all()
+
+
+@pytest.mark.parametrize("value", [2, 0.5, 5 * [7], np.arange(5.0), "x"])
+@pytest.mark.parametrize("name", ["index", "size", "new"])
+def test_columns_of_a_blend_are_set_as_astropy_sets_them(table, name, value):
+    taken = np.arange(1, 6)
+    wanted, blend = table[taken], SampledRows(table)[taken]
+    try:
+        wanted[name] = value
+    except ValueError:
+        with pytest.raises(ValueError):
+            blend[name] = value
+        return
+    blend[name] = value
+    assert blend[name].dtype == wanted[name].dtype and blend[name].unit == wanted[name].unit
+    np.testing.assert_array_equal(blend[name], wanted[name])
+
+
+def test_a_column_of_a_blend_added_to_is_another_ones_no_more_than_astropys(table):
+    taken = np.arange(1, 6)
+    for rows in (table[taken], SampledRows(table)[taken]):
+        rows["size"] += np.full(5, 2, dtype=np.float32)
+        rows["new"] = rows["size"]
+        rows["new"][0] = 9
+        np.testing.assert_array_equal(rows["size"], table["size"][1:] + np.float32(2))
+        assert rows["size"].unit == "arcsec"

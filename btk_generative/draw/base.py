@@ -25,7 +25,7 @@ from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.memory import Memory
 from btk_generative.draw.noise import add_noise, sky_levels
-from btk_generative.draw.rows import Rows
+from btk_generative.draw.rows import Rows, SampledRows
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
@@ -129,7 +129,7 @@ class StreamGenerator(DrawBlendsGenerator):
             augment_data,
         )
         self.blend_generator.catalog = copy.copy(catalog)
-        self.blend_generator.catalog.table = Rows(catalog.table, copy=False)
+        self.blend_generator.catalog.table = SampledRows(catalog.table, copy=False)
         self.seed = int(seed)
         self._next_blend = 0
         self._memory = Memory()

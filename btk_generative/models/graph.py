@@ -155,7 +155,10 @@ class Graph:
             taken = {key: graph.get_tensor_by_name(name) for key, name in self.inputs.items()}
             made = {key: graph.get_tensor_by_name(name) for key, name in self.outputs.items()}
             # A session, which any number of threads may run, takes less time than a tf.function.
-            run = tf.compat.v1.Session(graph=graph).make_callable(made, list(taken.values()))
+            # Each runs it itself (-1): TensorFlow's own threads would be in the way of one another.
+            config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
+            session = tf.compat.v1.Session(graph=graph, config=config)
+            run = session.make_callable(made, list(taken.values()))
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise ModelError(
                 f"{self.path}: TensorFlow {tf.__version__} cannot read the graph: {error}"
