@@ -182,11 +182,11 @@ def _light(squared, log_b, index, truncation, raising):
     return ops.exp(-fall) * _weight(squared, truncation, raising)
 
 
-def _weight(squared, truncation, raising):
-    """Returns w at squared radii."""
+def _weight(squared, truncation, raising, math=ops):
+    """Returns w at squared radii; ``math`` is numpy or keras.ops."""
     late = squared * (1 / (1 - _TAPER) / truncation**2) - _TAPER / (1 - _TAPER)
-    late = ops.clip(late, 0.0, 1.0)
-    outside = 1 - 1 / ops.maximum(squared, 1.0)
+    late = math.clip(late, 0.0, 1.0)
+    outside = 1 - 1 / math.maximum(squared, 1.0)
     return (1 - late * late) ** 2 * (1 + raising * outside * outside)
 
 
@@ -343,13 +343,12 @@ def _tables():
     nodes, weights = np.polynomial.legendre.leggauss(48)
 
     def light(b, n, truncation, start, end):
-        """Returns the light between two radii, and by how much it grows with the raising."""
+        """Returns the light between two radii without a raising, and what one of 1 adds to it."""
         low, high = start ** (1 / n), end ** (1 / n)  # r = t^n spreads out the core's cusp
         t = low + 0.5 * (high - low) * (nodes + 1)
-        late = np.clip(((t**n / truncation) ** 2 - _TAPER) / (1 - _TAPER), 0, 1)
-        profile = np.exp(-b * t) * (1 - late**2) ** 2 * n * t ** (2 * n - 1)
-        outside = 1 - 1 / np.maximum(t ** (2 * n), 1)
-        return 0.5 * (high - low) * (np.stack([profile, profile * outside**2]) @ weights)
+        sersic = np.exp(-b * t) * n * t ** (2 * n - 1)
+        plain, raised = (_weight(t ** (2 * n), truncation, raising, np) for raising in (0, 1))
+        return 0.5 * (high - low) * (np.stack([plain, raised - plain]) * sersic @ weights)
 
     def raising(b, n, truncation):
         tapered = np.sqrt(_TAPER) * truncation

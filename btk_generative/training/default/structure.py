@@ -6,7 +6,7 @@ from scipy import ndimage
 from scipy.special import gammaincinv
 
 from btk_generative.training.default.residuals import GRID, HALF_WIDTH, Residuals
-from btk_generative.training.default.sersic import SIZE, interpolate
+from btk_generative.training.default.sersic import N_RANGE, SIZE, interpolate
 from btk_generative.training.flow import CouplingFlow
 
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
@@ -26,7 +26,7 @@ _KNOT_SHARE = (0.12, 0.5)  # limits of that share
 _KNOT_WIDTH = 0.12  # half-light radii, of a Gaussian
 _KNOT_PLACE = 0.8  # half-light radii from the centre, along the major axis, rms
 _TINY = 1e-12  # of light, where there is none
-_INDEX = np.linspace(np.log(0.3), np.log(6.0), 33)
+_INDEX = np.linspace(*np.log(N_RANGE), 33)
 
 
 def fit_basis(residuals: Residuals, size: int, steps: int, seed: int):
