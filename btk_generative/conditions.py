@@ -13,7 +13,8 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from scipy.special import gamma, gammainc, gammaincinv
 
-from btk_generative.errors import CatalogError
+from btk_generative.errors import CatalogError, ModelError
+from btk_generative.inputs import COMPONENTS, component_of, is_presence
 
 ZERO_POINT_F814W = 25.94
 """AB magnitude of one count in the GalSim COSMOS catalogue: mag = 25.94 - 2.5 log10 flux."""
@@ -194,17 +195,16 @@ def half_light_radius(conditions: Table, rows=slice(None)) -> np.ndarray:
     (Graham & Driver 2005, PASA 22, 118, equation 2).
 
     Args:
-        conditions: Table with the columns of `from_catsim`.
+        conditions: Table with the sizes and fluxes of `from_catsim`.
         rows: Which of its rows, all where not given.
 
     Returns:
-        Radii in arcsec, shape ``[n]``; NaN where there is neither bulge nor disk.
+        Radii in the unit of ``disk_hlr``, shape ``[n]``; NaN where there is neither bulge nor disk.
     """
     radius, share = [], []
-    for part in _AXES:
-        there, size, flux = (
-            _data(conditions, f"{part}_{name}")[rows] for name in ("present", "hlr", "flux")
-        )
+    for part in COMPONENTS:
+        there = ~lacks(conditions, part)[rows]
+        size, flux = (_data(conditions, f"{part}_{name}")[rows] for name in ("hlr", "flux"))
         radius.append(np.where(there, size, np.nan))
         share.append(np.where(there, flux, 0.0))
     bulge, disk = radius
@@ -242,33 +242,156 @@ def _solve_half_light(parts, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return radius
 
 
+def lacks(conditions: Table, component: str) -> np.ndarray:
+    """Returns which galaxies lack a component, booleans of shape ``[n]``.
+
+    A component is missing where one of its values is masked, its presence is given as false, or its
+    flux is 0; or its size, if no flux is given.
+
+    Args:
+        conditions: Table with any of the columns of `from_catsim`.
+        component: ``bulge`` or ``disk``.
+    """
+    missing = np.zeros(len(conditions), dtype=bool)
+    known = {f"{component}_{name}": name for name in ("hlr", "q", "flux", "present")}
+    told = {name: known[name] for name in known if name in conditions.colnames}
+    by_flux = "flux" in told.values()
+    for name, quantity in told.items():
+        missing |= np.ma.getmaskarray(conditions[name])
+        if quantity in ("flux", "present") or (quantity == "hlr" and not by_flux):
+            missing |= _data(conditions, name) == 0
+    return missing
+
+
+def in_unit(column, unit: str, name: str) -> np.ndarray:
+    """Returns the values of a column of conditions in a unit, float64, masked ones as they stand.
+
+    Args:
+        column: A column; one without a unit is taken to be in this one.
+        unit: Unit as astropy writes it.
+        name: Name of the column, for the message.
+
+    Raises:
+        ModelError: If the column's unit does not convert.
+    """
+    values = np.ma.getdata(np.ma.asarray(column)).astype(np.float64)
+    if column.unit and unit:
+        try:
+            return u.Unit(column.unit).to(u.Unit(unit), values)
+        except u.UnitConversionError as error:
+            raise ModelError(
+                f"conditions: column '{name}' has unit '{column.unit}', which does not "
+                f"convert to '{unit}'"
+            ) from error
+    return values
+
+
+NEGLIGIBLE = 0.01
+"""Share of the light below which `clip` leaves out a component that is too faint for a model."""
+
+
 def clip(conditions: Table, inputs) -> np.ndarray:
     """Moves conditions to the nearest ones inside a model's domain, in place.
+
+    The shares of the light that bulge and disk have stay as they are. Their fluxes are moved by the
+    same factor, which brings the brighter one into the domain; the fainter one may stay below it. A
+    component with less than `NEGLIGIBLE` of the light that is fainter than the domain becomes a
+    missing one, and its light the other's.
 
     A profile drawn from the clipped conditions keeps the size that the catalogue asks for when
     its pixel scale is multiplied by the result.
 
     Args:
         conditions: Table of `from_catsim`, which is changed.
-        inputs: The model's inputs, with ``name``, ``minimum`` and ``maximum``.
+        inputs: The model's inputs, with ``name``, ``unit``, ``minimum``, ``maximum`` and
+            ``missing``.
 
     Returns:
         The ratio of the half-light radii before and after, shape ``[n]``.
+
+    Raises:
+        ModelError: If the unit of a column does not convert to that of the input.
     """
     ratio, changed, inside = np.ones(len(conditions)), np.zeros(len(conditions), dtype=bool), {}
-    for given in inputs:
-        if given.name in conditions.colnames and not given.name.endswith("_present"):
-            values = _data(conditions, given.name)
-            inside[given.name] = np.clip(values, given.minimum, given.maximum)
-            changed |= inside[given.name] != values
+    given = {i.name: i for i in inputs if i.name in conditions.colnames and not is_presence(i.name)}
+    missing = {part: lacks(conditions, part) for part in COMPONENTS}
+    values = {name: in_unit(conditions[name], i.unit, name) for name, i in given.items()}
+    fluxes = [f"{part}_flux" for part in COMPONENTS]
+    both = set(fluxes) <= set(given)
+    dropped = {part: np.zeros(len(conditions), dtype=bool) for part in COMPONENTS}
+    if both:
+        dropped = _negligible(values, given, missing)
+    for name, i in given.items():
+        known = ~missing.get(component_of(name), np.zeros(len(conditions), dtype=bool))
+        inside[name] = np.where(known, np.clip(values[name], i.minimum, i.maximum), values[name])
+    if both:
+        inside |= _same_share(values, given, missing, dropped)
+    for name in given:
+        changed |= inside[name] != values[name]
+    changed |= dropped["bulge"] | dropped["disk"]
     rows = np.flatnonzero(changed)
     if len(rows) == 0:
         return ratio
-    before = _size(conditions, inside, rows)
-    for name, values in inside.items():
-        _data(conditions, name)[:] = values
-    ratio[rows] = before / _size(conditions, inside, rows)
+    before = _size(conditions, given, rows)
+    for name, i in given.items():
+        moved = inside[name] != values[name]
+        _data(conditions, name)[moved] = _in_unit_of(conditions[name], i.unit, inside[name][moved])
+    for part, gone in dropped.items():
+        _take_out(conditions, part, gone)
+    ratio[rows] = before / _size(conditions, given, rows)
     return np.where(np.isfinite(ratio), ratio, 1.0)
+
+
+def _negligible(values: dict, given: dict, missing: dict) -> dict[str, np.ndarray]:
+    """Returns where each component is too faint for the model, and for it to matter."""
+    gone = {}
+    both = ~missing["bulge"] & ~missing["disk"]
+    total = values["bulge_flux"] + values["disk_flux"]
+    for part in COMPONENTS:
+        flux, name = values[f"{part}_flux"], f"{part}_flux"
+        faint = (flux < given[name].minimum) & (flux < NEGLIGIBLE * total)
+        gone[part] = both & faint & (given[name].missing is not None)
+    return gone
+
+
+def _same_share(values: dict, given: dict, missing: dict, dropped: dict) -> dict[str, np.ndarray]:
+    """Returns the fluxes of both components inside the domain, with the shares that they had."""
+    flux = {part: np.where(missing[part], 0.0, values[f"{part}_flux"]) for part in COMPONENTS}
+    total = flux["bulge"] + flux["disk"]
+    brighter = np.where(flux["bulge"] > flux["disk"], "bulge", "disk")
+    factor = np.ones(len(total))
+    for part in COMPONENTS:
+        i = given[f"{part}_flux"]
+        rows = (brighter == part) & ~missing[part]
+        # what is dropped joins the other
+        light = np.where(dropped["bulge"] | dropped["disk"], total, flux[part])[rows]
+        factor[rows] = np.clip(light, i.minimum, i.maximum) / light
+    result = {}
+    for part, other in zip(COMPONENTS, COMPONENTS[::-1], strict=True):
+        joined = np.where(dropped[other], total, flux[part])
+        name = f"{part}_flux"
+        result[name] = np.where(missing[part] | dropped[part], values[name], joined * factor)
+    return result
+
+
+def _take_out(conditions: Table, component: str, rows: np.ndarray) -> None:
+    """Makes a component a missing one in some rows, in place."""
+    if not rows.any():
+        return
+    for name in conditions.colnames:
+        if is_presence(name) and component_of(name) == component:
+            _data(conditions, name)[rows] = 0
+        elif component_of(name) == component:
+            if not isinstance(conditions[name], MaskedColumn):
+                conditions[name] = MaskedColumn(conditions[name])
+            conditions[name].mask[rows] = True
+        elif name == "bulge_angle":
+            _data(conditions, name)[rows] = 0
+
+
+def _in_unit_of(column, unit: str, values: np.ndarray) -> np.ndarray:
+    """Returns values in a unit as those of a column, the inverse of `in_unit`."""
+    return u.Unit(unit).to(u.Unit(column.unit), values) if column.unit and unit else values
 
 
 def _size(conditions: Table, inputs, rows) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Configuration files: YAML, checked against a schema before anything is drawn."""
 
-import difflib
 import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -18,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from btk_generative.errors import ConfigError
+from btk_generative.errors import ConfigError, suggest
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -72,7 +71,7 @@ class SamplingConfig(BaseModel):
         for name in self.model_extra:
             if name not in accepted:
                 raise ValueError(
-                    f"{self.function} has no argument '{name}'{_suggest(name, accepted)}"
+                    f"{self.function} has no argument '{name}'{suggest(name, accepted)}"
                 )
         return self
 
@@ -88,7 +87,7 @@ class SamplingConfig(BaseModel):
         }
         if self.function not in known:
             raise ValueError(
-                f"BTK has no sampling function '{self.function}'{_suggest(self.function, known)}"
+                f"BTK has no sampling function '{self.function}'{suggest(self.function, known)}"
             )
         return getattr(functions, self.function)
 
@@ -135,7 +134,7 @@ class BlendsConfig(StrictModel):
         for name in names:
             if name not in surveycodex.available_surveys:
                 known = surveycodex.available_surveys
-                raise ValueError(f"there is no survey '{name}'{_suggest(name, known)}")
+                raise ValueError(f"there is no survey '{name}'{suggest(name, known)}")
         if len(set(names)) < len(names):
             raise ValueError("a survey is named twice")
         return names
@@ -228,7 +227,7 @@ def _explain(problem: dict, schema: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         for part in problem["loc"][:-1]:
             schema = _field_schema(schema, part)
-        return f"unknown key '{key}'{_suggest(str(problem['loc'][-1]), schema.model_fields)}"
+        return f"unknown key '{key}'{suggest(str(problem['loc'][-1]), schema.model_fields)}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing"
     message = problem["msg"].removeprefix("Value error, ")
@@ -247,10 +246,3 @@ def _field_schema(schema: type[BaseModel], name: str) -> type[BaseModel]:
         if inspect.isclass(option) and issubclass(option, BaseModel):
             return option
     return schema
-
-
-def _suggest(name: str, known) -> str:
-    """Returns what a misspelt name may have meant, as the end of a sentence."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; it may be one of {', '.join(known)}"

@@ -4,6 +4,9 @@ Every message says what was wrong, where (file, column, row, value) and what to 
 command line turns each of them into one line and exit code 2.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class GenerativeError(Exception):
     """Base class of everything that this package raises for a user's mistake."""
@@ -27,3 +30,10 @@ class OutputError(GenerativeError, OSError):
 
 class DeblenderMissing(GenerativeError, ImportError):
     """A deblender's package is not installed, is another one of its name, or cannot work."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Returns what a misspelt name may have meant, as the end of a sentence."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; it may be one of {', '.join(known)}"

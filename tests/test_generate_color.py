@@ -13,6 +13,7 @@ from btk_generative.catalogs import mock_catsim
 from btk_generative.config import SamplingConfig
 from btk_generative.draw.color import bulge_shares, split
 from btk_generative.errors import CatalogError, ConfigError
+from btk_generative.inputs import COMPONENTS
 
 
 def mixed(n=6):
@@ -47,7 +48,7 @@ def test_the_profiles_of_bulge_and_disk_are_galsims():
     n, scale = 600, float(table["a_d"][0]) / 60
     share = np.array([0.4])
     flat = LightProfiles(np.full((1, n, n), 1 / n**2, np.float32), [scale])
-    bulge, disk, *sums = split(flat, table, share, np.array([0.3]))
+    bulge, disk, *sums = split(flat, table, share, dict.fromkeys(COMPONENTS, np.array([0.3])))
     ours = (bulge.images[0] * sums[0][0]) / (disk.images[0] * sums[1][0])  # B over D
 
     def draw(profile, letter):
@@ -67,7 +68,9 @@ def test_the_parts_add_up_to_the_formula():
     images = np.random.default_rng(0).uniform(size=(len(table), 33, 33)).astype(np.float32)
     images /= images.sum(axis=(1, 2), keepdims=True)
     profiles = LightProfiles(images, np.full(len(table), 0.1))
-    bulge, disk, p, q = split(profiles, table, share, np.zeros(len(table)))
+    bulge, disk, p, q = split(
+        profiles, table, share, dict.fromkeys(COMPONENTS, np.zeros(len(table)))
+    )
     part = [i.images * s[:, None, None] for i, s in ((bulge, p), (disk, q))]
     np.testing.assert_allclose(
         share[:, None, None] * part[0] + (1 - share[:, None, None]) * part[1],

@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from btk_generative.conditions import fitted_position_angle, from_cosmos
 from btk_generative.errors import CatalogError
+from btk_generative.galaxies import Galaxies
 from btk_generative.models import LightProfiles
 from btk_generative.validation.arms import Batch, ProfileBatch, profile_shape
 from btk_generative.validation.cosmos import CosmosSample
@@ -89,15 +90,10 @@ def test_profile_shape_of_an_exponential_disk(profiles):
 def test_a_model_s_galaxy_points_where_the_catalogue_says(sample, psfs, profiles, oriented):
     images = profiles.images if oriented else profiles.images.transpose(0, 2, 1)
     angles = np.array([0.0, 0.5, 1.2, -0.7])
-    batch = ProfileBatch(
-        sample,
-        np.arange(4),
-        psfs,
-        0,
-        LightProfiles(images, profiles.pixel_scale, oriented),
-        np.full(4, 200.0),
-        angles,
-    )
+    drawn = LightProfiles(images, profiles.pixel_scale, oriented)
+    own = 0.0 if oriented else drawn.position_angle()
+    galaxies = Galaxies(drawn, angles - own, np.zeros(4), np.zeros(4, dtype=bool))
+    batch = ProfileBatch(sample, np.arange(4), psfs, 0, galaxies, np.full(4, 200.0), angles)
     table = batch.measure()
     found = 0.5 * np.arctan2(table["g2"], table["g1"])
     assert np.asarray(found) == pytest.approx(angles, abs=0.02)
@@ -110,6 +106,7 @@ def test_arms_share_psf_and_noise(sample, psfs):
     clean = [image.copy() for image in Batch(sample, rows, psfs, 4).seen()]
     noisy = list(Batch(sample, rows, psfs, 4).stamps())
     dark = LightProfiles(np.full((2, 8, 8), 1 / 64), np.full(2, 0.03))
+    dark = Galaxies(dark, np.zeros(2), np.zeros(2), np.zeros(2, dtype=bool))
     other = ProfileBatch(sample, rows, psfs, 4, dark, np.full(2, 1e-9), np.zeros(2))
     for with_galaxy, alone, galaxy in zip(noisy, other.stamps(), clean, strict=True):
         assert with_galaxy - galaxy == pytest.approx(alone, abs=1e-8)

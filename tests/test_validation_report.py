@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from btk_generative.conditions import half_light_radius
 from btk_generative.errors import CatalogError, ModelError, OutputError
-from btk_generative.models import LightProfiles, ModelInput
+from btk_generative.models import GenerativeModel, LightProfiles, ModelInput
 from btk_generative.validation.conditional import binned, diversity
 from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.distances import STATISTICS
@@ -25,7 +25,7 @@ SIZE = 64
 PSF = galsim.Moffat(beta=3, fwhm=0.1)
 
 
-class SmoothModel:
+class SmoothModel(GenerativeModel):
     """Draws what it is asked for as an exponential disk, with a random bright spot."""
 
     name, sha256, random_size, stamp_size, oriented = "smooth", "0" * 64, 2, SIZE, True
@@ -40,14 +40,19 @@ class SmoothModel:
         ),
     )  # fmt: skip
 
+    def __init__(self):
+        pass
+
     def in_domain(self, conditions):
         return np.ones(len(conditions), dtype=bool)
 
-    def sample(self, conditions, *, random_normal):
-        sizes = half_light_radius(conditions)
+    def encode(self, conditions):
         disk = np.asarray(conditions["disk_present"])
-        ratios = np.where(disk, conditions["disk_q"].filled(1), conditions["bulge_q"].filled(1))
-        images = []
+        ratio = np.where(disk, conditions["disk_q"].filled(1), conditions["bulge_q"].filled(1))
+        return {"size": half_light_radius(conditions), "ratio": ratio}
+
+    def decode(self, encoded, random_normal):
+        sizes, ratios, images = encoded["size"], encoded["ratio"], []
         for size, ratio, (x, y) in zip(sizes, ratios, random_normal, strict=True):
             galaxy = galsim.Exponential(half_light_radius=size)
             galaxy += galsim.Gaussian(sigma=0.3 * size, flux=0.05).shift(x * size / 2, y * size / 2)

@@ -10,10 +10,10 @@ import galsim
 import numpy as np
 from astropy.table import Row, Table
 
-from btk_generative.conditions import check_catsim, clip, from_catsim, position_angle
+from btk_generative.conditions import check_catsim
 from btk_generative.errors import CatalogError, ConfigError
-from btk_generative.models import GenerativeModel, LightProfiles, load_model
-from btk_generative.randomness import MORPHOLOGY, normals
+from btk_generative.galaxies import Galaxies, GalaxySampler
+from btk_generative.models import GenerativeModel, LightProfiles
 
 _PARTS = ("disk", "bulge", "agn")
 
@@ -66,10 +66,10 @@ class GenerativeGalaxyBuilder:
                 "https://github.com/LSSTDESC/WeakLensingDeblending, install lmfit and fitsio, and"
                 " put the clone on PYTHONPATH"
             ) from error
-        self.survey, self.verbose_model, self.seed = survey, verbose_model, seed
+        self.survey, self.verbose_model = survey, verbose_model
         self.no_disk, self.no_bulge, self.no_agn = no_disk, no_bulge, no_agn
-        self.model = model if isinstance(model, GenerativeModel) else load_model(model)
-        self._prepared: dict[int, tuple[LightProfiles, float]] = {}
+        self._sampler = GalaxySampler(model, seed=seed)
+        self._prepared: dict[int, Galaxies] = {}
 
     def prepare(self, catalog: Table) -> None:
         """Draws the morphologies of a whole catalogue together, which is much faster.
@@ -88,10 +88,10 @@ class GenerativeGalaxyBuilder:
         extended = fluxes[:, 0] + fluxes[:, 1] > 0
         self._prepared = {}
         if extended.any():
-            profiles, angles = self._sample(kept[extended])
+            galaxies = self._sample(kept[extended])
             identifiers = map(int, table["galtileid"][extended])
             for index, identifier in enumerate(identifiers):
-                self._prepared[identifier] = profiles[index : index + 1], angles[index]
+                self._prepared[identifier] = galaxies[index : index + 1]
 
     def from_catalog(self, entry: Row, dx_arcsecs: float, dy_arcsecs: float, filter_band: str):
         """Builds the model of one galaxy.
@@ -132,10 +132,9 @@ class GenerativeGalaxyBuilder:
         galaxy.disk_fraction, galaxy.bulge_fraction = disk / total, bulge / total
         components, moments = [], np.zeros((2, 2))
         if disk + bulge > 0:
-            profile, angle = self._profile(int(entry["galtileid"]), kept)
-            (shape,) = profile.to_galsim()
-            components.append(shape.withFlux(disk + bulge).rotate(angle * galsim.radians))
-            moments = second_moments(profile, angle) * (disk + bulge) / total
+            drawn = self._prepared.get(int(entry["galtileid"])) or self._sample(kept)
+            components += drawn.to_galsim([disk + bulge])
+            moments = second_moments(drawn.profiles, drawn.rotation[0]) * (disk + bulge) / total
         if agn > 0:
             # as descwl does for its point sources
             components.append(galsim.Gaussian(flux=agn, sigma=1e-8))
@@ -163,23 +162,10 @@ class GenerativeGalaxyBuilder:
         kept["i_ab"] = table["i_ab"] - 2.5 * np.log10(np.where(left > 0, left, 1.0))
         return kept, shares
 
-    def _profile(self, identifier: int, kept: Table) -> tuple[LightProfiles, float]:
-        if identifier not in self._prepared:
-            profiles, angles = self._sample(kept)
-            return profiles, angles[0]
-        return self._prepared[identifier]
-
-    def _sample(self, kept: Table) -> tuple[LightProfiles, np.ndarray]:
-        """Returns profiles, of the catalogue's size, and the angles by which to turn them."""
-        conditions = from_catsim(kept)
-        ratio = clip(conditions, self.model.inputs)
-        keys = [(MORPHOLOGY, int(identifier) % 2**63) for identifier in kept["galtileid"]]
-        drawn = self.model.sample(
-            conditions, random_normal=normals(self.seed, keys, self.model.random_size)
-        )
-        profiles = LightProfiles(drawn.images, drawn.pixel_scale * ratio, drawn.oriented)
-        angle = position_angle(kept)
-        return profiles, angle if drawn.oriented else angle - profiles.position_angle()
+    def _sample(self, kept: Table) -> Galaxies:
+        """Returns the galaxies of some rows."""
+        keys = [(int(identifier) % 2**63,) for identifier in kept["galtileid"]]
+        return self._sampler.draw(self._sampler.from_catalog(kept), keys)
 
 
 def second_moments(profile: LightProfiles, angle: float) -> np.ndarray:

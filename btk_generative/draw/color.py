@@ -58,7 +58,7 @@ def bulge_shares(table: Table, bands) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(
-    profiles: LightProfiles, table: Table, share: np.ndarray, angle: np.ndarray
+    profiles: LightProfiles, table: Table, share: np.ndarray, angle: dict[str, np.ndarray]
 ) -> tuple[LightProfiles, LightProfiles, np.ndarray, np.ndarray]:
     """Splits light profiles by the catalogue's bulge and disk.
 
@@ -66,7 +66,8 @@ def split(
         profiles: i-band profiles of galaxies with both a bulge and a disk, length n.
         table: Their rows in the CatSim schema.
         share: Share of the bulge in the i band, ``[n]``.
-        angle: Angle of the catalogue's major axis in the profiles' frames, radians, ``[n]``.
+        angle: Angle of the major axis of the catalogue's ``bulge`` and ``disk`` in the profiles'
+            frames, radians, ``[n]`` each.
 
     Returns:
         Profiles P and Q of the module's formula, each scaled to unit sum, and those sums, ``[n]``.
@@ -74,17 +75,18 @@ def split(
     size = profiles.images.shape[-1]
     axis = (np.arange(size) - (size - 1) / 2) * profiles.pixel_scale[:, None]
     x, y = axis[:, None, :], axis[:, :, None]
-    cosine, sine = (f(angle)[:, None, None] for f in (np.cos, np.sin))
-    major, minor = x * cosine + y * sine, y * cosine - x * sine
 
-    def component(letter, n):
-        a, b = (np.asarray(table[f"{axis}_{letter}"], float)[:, None, None] for axis in "ab")
+    def component(part, n):
+        a, b = (np.asarray(table[f"{axis}_{part[0]}"], float)[:, None, None] for axis in "ab")
+        turn = np.asarray(angle[part])
+        cosine, sine = (f(turn)[:, None, None] for f in (np.cos, np.sin))
+        major, minor = x * cosine + y * sine, y * cosine - x * sine
         radius = np.hypot(major / a, minor / b)
         if n == 1:
             return np.exp(-_B1 * radius) / (_FLUX1 * a * b)
         return np.exp(-_B4 * radius**0.25) / (_FLUX4 * a * b)
 
-    bulge, disk = component("b", 4), component("d", 1)
+    bulge, disk = component("bulge", 4), component("disk", 1)
     share = share[:, None, None]
     whole = np.maximum(share * bulge + (1 - share) * disk, np.finfo(float).tiny)
     parts, sums = [], []

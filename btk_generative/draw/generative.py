@@ -1,23 +1,21 @@
 """The generator of blends of generative galaxies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from btk.survey import Survey
 from btk.utils import DEFAULT_SEED
 
-from btk_generative.conditions import agn_share, clip, from_catsim, position_angle
-from btk_generative.draw.base import Galaxies, StreamGenerator
+from btk_generative.conditions import from_catsim
+from btk_generative.draw import base
 from btk_generative.draw.color import bulge_shares, split
 from btk_generative.draw.parametric import draw_parametric
 from btk_generative.errors import ConfigError, ModelError
-from btk_generative.models import GenerativeModel, LightProfiles, load_model
-from btk_generative.randomness import MORPHOLOGY, normals
+from btk_generative.galaxies import Candidates, Galaxies, GalaxySampler
+from btk_generative.inputs import COMPONENTS
+from btk_generative.models import GenerativeModel, LightProfiles
 from btk_generative.render import SurveyRenderer
 from btk_generative.render.graph import make_renderer
-
-POLICIES = ("clip", "parametric", "raise")
-"""What to do with a galaxy outside the model's domain."""
 
 COLORS = ("flat", "components")
 """Whether a galaxy has one colour, or its bulge and disk have their own."""
@@ -27,44 +25,26 @@ COLORS = ("flat", "components")
 class Given:
     """What is known of galaxies before their profiles are sampled, row by row."""
 
-    encoded: dict[str, np.ndarray]
-    """Conditions of the galaxies that are sampled, inside the domain, as the model takes them."""
-
-    ratio: np.ndarray
-    """By how much a galaxy is larger than its conditions say."""
+    candidates: Candidates
+    """The galaxies."""
 
     pose: np.ndarray
     """Position x and y in arcsec from the centre of the stamp, counter-clockwise rotation of the
     major axis in radians, before any shear, and shear g1 and g2, ``[n, 5]``."""
-
-    agn: np.ndarray
-    """Share of the flux that comes from the AGN."""
-
-    sampled: np.ndarray
-    """Whether there is a profile to sample."""
-
-    parametric: np.ndarray
-    """Whether the catalogue's bulge and disk are drawn instead."""
 
 
 @dataclass(frozen=True)
 class Looks:
     """What galaxies look like, row by row."""
 
-    profiles: LightProfiles
-    """Profiles; a galaxy that is only an AGN, or is drawn parametrically, has an empty one."""
+    galaxies: Galaxies
+    """Galaxies, of which the generator draws the parametric ones as the catalogue's."""
 
     pose: np.ndarray
     """As in `Given`, with the rotation of the profile."""
 
-    agn: np.ndarray
-    """See `Given`."""
 
-    parametric: np.ndarray
-    """See `Given`."""
-
-
-class GenerativeGenerator(StreamGenerator):
+class GenerativeGenerator(base.StreamGenerator):
     """Draws blends whose galaxies have the morphologies of a deep generative model.
 
     Each galaxy's profile is sampled once, given the catalogue's size, axis ratio, fluxes and
@@ -132,8 +112,6 @@ class GenerativeGenerator(StreamGenerator):
             ModelError: If the model cannot be loaded, or asks for inputs that a CatSim catalogue
                 does not give.
         """
-        if out_of_domain not in POLICIES:
-            raise ConfigError(f"out_of_domain must be one of {POLICIES}, not {out_of_domain!r}")
         if color not in COLORS:
             raise ConfigError(f"color must be one of {COLORS}, not {color!r}")
         self.color = color
@@ -150,78 +128,56 @@ class GenerativeGenerator(StreamGenerator):
             apply_shear,
             augment_data,
         )
-        self.model = model if isinstance(model, GenerativeModel) else load_model(model)
-        self.out_of_domain = out_of_domain
+        self.sampler = GalaxySampler(model, out_of_domain, self.seed)
         self.device = device
         self._renderers = {}
-        unknown = {i.name for i in self.model.inputs} - set(from_catsim(catalog.table[:1]).colnames)
+        has = from_catsim(catalog.table[:1]).colnames
+        unknown = {given.name for given in self.model.inputs} - {*has, "bulge_angle"}
         if unknown:
             raise ModelError(
                 f"model '{self.model.name}' asks for {sorted(unknown)}, "
                 "which cannot be had from a CatSim catalogue"
             )
 
-    def _prepare(self, galaxies: Galaxies) -> Given:
+    @property
+    def model(self) -> GenerativeModel:
+        """The model that draws the galaxies."""
+        return self.sampler.model
+
+    def _prepare(self, galaxies: base.Galaxies) -> Given:
         table = galaxies.table
-        conditions = from_catsim(table)
-        extended = conditions["bulge_present"] | conditions["disk_present"]
-        inside = self.model.in_domain(conditions) | ~extended
-        table["in_domain"] = inside
-        parametric = np.zeros(len(table), dtype=bool)
-        if self.out_of_domain == "raise":
-            self._raise_outside(conditions, inside, table)
-        elif self.out_of_domain == "parametric":
-            parametric = ~inside
-        ratio = clip(conditions, self.model.inputs)
+
+        def label(row):
+            blend, galaxy = table["blend_index"][row], table["galaxy_index"][row]
+            return f"galaxy {galaxy} of blend {blend}"
+
+        candidates = self.sampler.from_catalog(table, label)
+        angle = candidates.angle + np.deg2rad(table["btk_rotation"])
+        candidates = replace(candidates, angle=np.asarray(angle))
+        table["in_domain"] = candidates.in_domain
         pose = np.zeros((len(table), 5))
-        pose[:, 0], pose[:, 1], pose[:, 2] = table["ra"], table["dec"], _angle(table)
+        pose[:, 0], pose[:, 1], pose[:, 2] = table["ra"], table["dec"], angle
         if self.apply_shear:
             pose[:, 3], pose[:, 4] = table["g1"], table["g2"]
-        sampled = extended & ~parametric
-        encoded = self.model.encode(conditions[sampled])
-        return Given(encoded, ratio, pose, agn_share(table), sampled, parametric)
+        return Given(candidates, pose)
 
-    def _morphology(self, galaxies: Galaxies, given: Given, rows: slice) -> Looks:
-        chosen = np.flatnonzero(given.sampled[rows])
-        n, size, oriented = len(given.pose[rows]), self.model.stamp_size, self.model.oriented
-        images, scale = np.zeros((n, size, size), np.float32), np.ones(n)
-        pose, source = given.pose[rows].copy(), rows.start + chosen
-        blend, galaxy = (galaxies.table[f"{name}_index"].data for name in ("blend", "galaxy"))
-        keys = [(MORPHOLOGY, int(blend[row]), int(galaxy[row])) for row in source]
-        random_normal = normals(self.seed, keys, self.model.random_size)
-        before = np.count_nonzero(given.sampled[: rows.start])
-        these = slice(before, before + len(chosen))
-        encoded = {name: values[these] for name, values in given.encoded.items()}
-        drawn = self.model.decode(encoded, random_normal)
-        images[chosen], scale[chosen] = drawn.images, drawn.pixel_scale * given.ratio[source]
-        if not oriented:
-            pose[chosen, 2] -= drawn.position_angle()
-        profiles = LightProfiles(images, scale, oriented)
-        return Looks(profiles, pose, given.agn[rows], given.parametric[rows])
-
-    def _raise_outside(self, conditions, inside, table) -> None:
-        if inside.all():
-            return
-        row = int(np.argmin(inside))
-        for given in self.model.inputs:
-            value = conditions[given.name][row]
-            if value is not np.ma.masked and not given.minimum <= value <= given.maximum:
-                raise ModelError(
-                    f"galaxy {table['galaxy_index'][row]} of blend {table['blend_index'][row]}: "
-                    f"{given.name} = {value:.6g} is outside the domain of model "
-                    f"'{self.model.name}', {given.minimum:.6g} to {given.maximum:.6g}; "
-                    "use out_of_domain='clip' or 'parametric', or select other galaxies"
-                )
+    def _morphology(self, galaxies: base.Galaxies, given: Given, rows: slice) -> Looks:
+        blend, galaxy = (galaxies.table[f"{n}_index"].data for n in ("blend", "galaxy"))
+        keys = [(int(blend[row]), int(galaxy[row])) for row in range(rows.start, rows.stop)]
+        drawn = self.sampler.draw(given.candidates, keys, rows)
+        pose = given.pose[rows].copy()
+        pose[:, 2] = drawn.rotation
+        return Looks(drawn, pose)
 
     def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
         bands = bands or survey.available_filters
-        if looks.parametric.any():
-            every, kept = np.arange(rows.start, rows.stop), np.flatnonzero(~looks.parametric)
-            drawn = every[looks.parametric]
-            draw_parametric(galaxies, drawn, survey, psf, out, bands, self.apply_shear)
-            rows, flux = every[kept], flux[kept]
-            looks = Looks(looks.profiles[kept], looks.pose[kept], looks.agn[kept], None)
-        agn, profiles, pose = looks.agn[:, None], looks.profiles, looks.pose.T
+        drawn, pose = looks.galaxies, looks.pose
+        rows = np.arange(rows.start, rows.stop)
+        if drawn.parametric.any():
+            theirs, kept = rows[drawn.parametric], np.flatnonzero(~drawn.parametric)
+            draw_parametric(galaxies, theirs, survey, psf, out, bands, self.apply_shear)
+            rows, flux, drawn, pose = rows[kept], flux[kept], drawn[kept], pose[kept]
+        agn, profiles, pose = drawn.agn_share[:, None], drawn.profiles, pose.T
         point, light, slot = flux * agn, flux * (1 - agn), galaxies.slot[rows]
         renderer = self._renderer(survey, psf, out.shape[-1])
         if self.color == "components":
@@ -243,11 +199,6 @@ class GenerativeGenerator(StreamGenerator):
         return renderer
 
 
-def _angle(table) -> np.ndarray:
-    """Returns the angle of every galaxy in the stamp, counter-clockwise, radians."""
-    return np.asarray(position_angle(table) + np.deg2rad(table["btk_rotation"]))
-
-
 def _two_colours(profiles: LightProfiles, flux, table, angle, bands):
     """Takes the disks out of the profiles of galaxies with bulge and disk.
 
@@ -257,8 +208,11 @@ def _two_colours(profiles: LightProfiles, flux, table, angle, bands):
     """
     share, of_band = bulge_shares(table, bands)
     rows = np.flatnonzero((share > 0) & (share < 1))
-    turned = _angle(table) - angle
-    bulge, disk, *sums = split(profiles[rows], table[rows], share[rows], turned[rows])
+    turned = {
+        part: (np.deg2rad(table[f"pa_{part}"]) + np.deg2rad(table["btk_rotation"]) - angle)[rows]
+        for part in COMPONENTS
+    }
+    bulge, disk, *sums = split(profiles[rows], table[rows], share[rows], turned)
     weights = [
         w * s[:, None] for w, s in zip((of_band[rows], 1 - of_band[rows]), sums, strict=True)
     ]

@@ -27,14 +27,10 @@ from galsim.config import (
 from galsim.config.stamp import stamp_ignore, valid_stamp_types
 from galsim.config.util import LoggerWrapper
 
-from btk_generative.errors import ConfigError
-from btk_generative.galsim_ext.model import (
-    GenerativeGalaxyModel,
-    flux,
-    normals,
-    table,
-    to_galsim,
-)
+from btk_generative.errors import ConfigError, ModelError
+from btk_generative.galaxies import bulge_and_disk
+from btk_generative.galsim_ext.model import GenerativeGalaxyModel, flux, normals, table
+from btk_generative.inputs import INPUTS, component_of, is_presence
 
 BLOCK = 256
 """Galaxies drawn together."""
@@ -56,7 +52,8 @@ class ModelLoader(InputLoader):
 
     def getKwargs(self, config, base, logger):
         """See `galsim.config.InputLoader`."""
-        return GetAllParams(config, base, req={"file_name": str}, opt={"catalog": str})
+        optional = {"catalog": str, "out_of_domain": str}
+        return GetAllParams(config, base, req={"file_name": str}, opt=optional)
 
     def setupImage(self, input_obj, config, base, logger):
         """Notes which objects the image has."""
@@ -76,7 +73,7 @@ def build(config: dict, base: dict, ignore: list, gsparams: dict, logger):
     conditions, angle, agn, safe = _conditions(model, config, base, [*ignore, "num", "flux"])
     accuracy = galsim.GSParams(**gsparams) if gsparams else None
     (total,) = flux(table([conditions]))
-    if total == 0:
+    if total == 0 and agn:
         return galsim.DeltaFunction(flux=agn, gsparams=accuracy), safe
     rng = GetRNG(config, base, logger, "GenerativeModelGalaxy")
     normal = normals(rng, (model.random_size,))
@@ -86,9 +83,11 @@ def build(config: dict, base: dict, ignore: list, gsparams: dict, logger):
         raise _Recorded
     drawn = prefetch(base, model, number)
     if key not in drawn:
-        images, scale = model.draw([conditions], normal[None])
-        drawn[key] = images[0], scale[0]
-    galaxy = to_galsim(*drawn[key], total, accuracy)
+        drawn[key] = model.draw([conditions], normal[None])
+    if drawn[key].parametric[0]:
+        galaxy = bulge_and_disk(conditions, total, accuracy)
+    else:
+        (galaxy,) = drawn[key].to_galsim([total], accuracy)
     if angle:
         galaxy = galaxy.rotate(angle * galsim.radians)
     if agn:
@@ -105,7 +104,7 @@ def prefetch(base: dict, model, number: int) -> dict:
         number: Its number, if there are several.
 
     Returns:
-        Image and pixel scale by the key that `build` makes.
+        One galaxy each by the key that `build` makes.
     """
     objects, current = base.get(_RANGE, range(0)), base.get("obj_num", 0)
     start = objects.index(current) // BLOCK * BLOCK if current in objects else -1
@@ -120,8 +119,11 @@ def prefetch(base: dict, model, number: int) -> dict:
     record = [entry for entry in copy[_RECORD] if entry[0][0] == number]
     if record:
         keys, conditions, normal = zip(*record, strict=True)
-        images, scale = model.draw(list(conditions), np.stack(normal))
-        drawn = dict(zip(keys, zip(images, scale, strict=True), strict=True))
+        try:
+            galaxies = model.draw(list(conditions), np.stack(normal))
+            drawn = {key: galaxies[row : row + 1] for row, key in enumerate(keys)}
+        except ModelError:  # the object that is at fault will say so, when its turn comes
+            pass
     base.setdefault(_DRAWN, {})[number] = start, drawn
     return drawn
 
@@ -156,14 +158,15 @@ def _conditions(model, config: dict, base: dict, ignore: list):
         given, safe = GetAllParams(config, base, req={"index": int}, ignore=ignore)
         conditions, angle, _, agn = model.row(given["index"])
         return conditions, angle, agn, safe
-    flags = [name for name in model.quantities if name.endswith("_present")]
-    names = [name for name in model.quantities if name not in flags]
+    names = [name for name in model.quantities if not is_presence(name)]
     given, safe = GetAllParams(config, base, opt=dict.fromkeys(names, float), ignore=ignore)
-    absent = {part for part in model.components if not any(n.startswith(f"{part}_") for n in given)}
-    lacking = [n for n in names if n not in given and n.split("_")[0] not in absent]
+    absent = set(model.components) - {component_of(name) for name in given}
+    lacking = [n for n in names if n not in given and component_of(n) not in absent]
+    lacking = [n for n in lacking if n not in INPUTS or INPUTS[n].otherwise is None]
     if lacking:
         raise ConfigError(f"GenerativeModelGalaxy needs {lacking}: the model takes {names}")
-    return {name: given.get(name) for name in names}, 0.0, 0.0, safe
+    known = {name: given.get(name) for name in names if name in given or component_of(name)}
+    return known, 0.0, 0.0, safe
 
 
 RegisterInputType("generative_model", ModelLoader())

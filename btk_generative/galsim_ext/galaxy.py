@@ -6,13 +6,18 @@ from functools import cached_property
 import galsim
 import numpy as np
 
-from btk_generative.errors import ConfigError
+from btk_generative.errors import ConfigError, suggest
 from btk_generative.galsim_ext.model import flux as flux_of
-from btk_generative.galsim_ext.model import normals, table, to_galsim
+from btk_generative.galsim_ext.model import normals, table
+from btk_generative.inputs import INPUTS
 
 
 class GenerativeGalaxy(galsim.GSObject):
     """A galaxy of a generative model, decided by conditions and random numbers.
+
+    Its major axis lies along +x. Of conditions outside the model's domain it has the size, the axis
+    ratio that the model knows nearest to it, and the shares of bulge and disk (see
+    `btk_generative.conditions.clip`).
 
     It has GalSim's habits: it is immutable, can be hashed, copied, pickled and rebuilt from its
     repr, and draws like any other object. The network runs when the profile is first needed; to
@@ -53,15 +58,23 @@ class GenerativeGalaxy(galsim.GSObject):
             random_normal: The model's standard normal numbers, instead of ``rng``.
 
         Raises:
-            ModelError: If the model cannot be loaded or a condition is missing.
-            ConfigError: If neither ``rng`` nor ``random_normal`` is given.
+            ModelError: If the model cannot be loaded, a condition is missing, or it is one that no
+                galaxy has.
+            ConfigError: If neither ``rng`` nor ``random_normal`` is given, or a condition is
+                misspelt.
         """
         self._conditions = {
             str(name): None if value is None else float(value)
             for name, value in sorted(dict(conditions).items())
         }
         self._model = os.fspath(model)
-        size = self._load().random_size
+        model = self._load()
+        known = {*INPUTS, *(given.name for given in model.inputs)}
+        for name in self._conditions:
+            if name not in known:
+                raise ConfigError(f"conditions: there is no input '{name}'{suggest(name, known)}")
+        model.encode(table([self._conditions]))
+        size = model.random_size
         if random_normal is None:
             if rng is None:
                 raise ConfigError("GenerativeGalaxy needs rng, a seed or generator")
@@ -85,10 +98,12 @@ class GenerativeGalaxy(galsim.GSObject):
 
     @cached_property
     def _profile(self) -> galsim.GSObject:
-        drawn = self._load().sample(
-            table([self._conditions]), random_normal=np.array([self._random_normal])
-        )
-        return to_galsim(drawn.images[0], drawn.pixel_scale[0], self._flux, self._gsparams)
+        from btk_generative.galaxies import GalaxySampler
+
+        sampler = GalaxySampler(self._load())
+        candidates = sampler.from_conditions(table([self._conditions]))
+        drawn = sampler.draw(candidates, random_normal=np.array([self._random_normal]))
+        return drawn.to_galsim([self._flux], self._gsparams)[0]
 
     @property
     def _sbp(self):

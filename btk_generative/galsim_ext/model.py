@@ -9,9 +9,12 @@ import galsim
 import numpy as np
 
 from btk_generative.errors import ConfigError
+from btk_generative.inputs import component_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+    from btk_generative.galaxies import Galaxies
 
 
 class GenerativeGalaxyModel:
@@ -27,25 +30,34 @@ class GenerativeGalaxyModel:
     """
 
     _req_params = {"file_name": str}  # noqa: RUF012  names that GalSim's driver looks up
-    _opt_params = {"catalog": str}  # noqa: RUF012
+    _opt_params = {"catalog": str, "out_of_domain": str}  # noqa: RUF012
     _single_params = []  # noqa: RUF012
     _takes_rng = False
 
-    def __init__(self, file_name: str = "default", catalog: str | None = None):
+    def __init__(
+        self,
+        file_name: str = "default",
+        catalog: str | None = None,
+        out_of_domain: str = "clip",
+    ):
         """Loads a model.
 
         Args:
             file_name: Name or path for `btk_generative.load_model`.
             catalog: File of a catalogue, for `row`.
+            out_of_domain: What `draw` does with a galaxy that the model was not trained on; see
+                `btk_generative.galaxies.GalaxySampler`.
 
         Raises:
             ModelError: If the model cannot be loaded.
             CatalogError: If the catalogue cannot be read.
+            ConfigError: If ``out_of_domain`` is out of range.
         """
-        from btk_generative.models import load_model
+        from btk_generative.galaxies import GalaxySampler
 
-        model = load_model(file_name)
-        self.file_name = file_name
+        self._sampler = GalaxySampler(file_name, out_of_domain)
+        model = self._sampler.model
+        self.file_name, self.out_of_domain = file_name, out_of_domain
         self.stamp_size = model.stamp_size
         """Side of a profile's frame in pixels."""
         scale = model.card["pixel_scale"]
@@ -54,14 +66,15 @@ class GenerativeGalaxyModel:
         self.quantities = [given.name for given in model.inputs]
         """Names of the conditions."""
         self.components = sorted(
-            {given.name.split("_")[0] for given in model.inputs if given.missing is not None}
+            {component_of(given.name) for given in model.inputs if given.missing is not None}
+            - {None}
         )
         """Components that a galaxy may lack, such as bulge and disk."""
         self.random_size = model.random_size
         """Length of the random vector of a galaxy."""
         self.nobjects = 0
         """Number of rows of the catalogue."""
-        self._model, self._lock = model, threading.Lock()
+        self._lock = threading.Lock()
         self._recent, self._server = {}, None
         if catalog is not None:
             self._read(catalog)
@@ -79,7 +92,9 @@ class GenerativeGalaxyModel:
     ) -> list[galsim.InterpolatedImage]:
         """Draws a galaxy per row.
 
-        The flux of a galaxy is the one that its conditions tell, in F814W counts (see `flux`).
+        The flux of a galaxy is the one that its conditions tell, in F814W counts (see `flux`). As
+        in galsim_hub, a galaxy lies as the model draws it, and conditions outside the model's
+        domain go to the model as they are.
 
         Args:
             cat: Table or record array with a column per quantity.
@@ -102,7 +117,7 @@ class GenerativeGalaxyModel:
         cat = cat if isinstance(cat, Table) else Table(cat)
         rng = galsim.BaseDeviate() if rng is None else rng
         normal = normals(rng, (len(cat), self.random_size))
-        profiles = self._model.sample(cat, random_normal=normal)
+        profiles = self._sampler.model.sample(cat, random_normal=normal)
         return [
             galsim.InterpolatedImage(
                 galsim.Image(image, scale=scale),
@@ -143,15 +158,18 @@ class GenerativeGalaxyModel:
         }
         return values, float(self._angle[index]), *map(float, self._flux[index])
 
-    def draw(self, conditions: list[dict], normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Draws profiles; what was drawn last is remembered, for other processes to have.
+    def draw(self, conditions: list[dict], normal: np.ndarray) -> Galaxies:
+        """Draws galaxies; what was drawn last is remembered, for other processes to have.
 
         Args:
             conditions: Conditions by name, per galaxy; None for a value that is missing.
             normal: Standard normal numbers, shape ``[n, random_size]``.
 
         Returns:
-            Images that sum to 1, float32, shape ``[n, S, S]``, and pixel scales in arcsec.
+            Galaxies whose major axis lies along +x once they are turned by their ``rotation``.
+
+        Raises:
+            ModelError: See `GalaxySampler.from_conditions`.
         """
         key = (repr(conditions), normal.tobytes())
         with self._lock:
@@ -165,11 +183,11 @@ class GenerativeGalaxyModel:
         from btk_generative.galsim_ext.server import Server
         from btk_generative.models.graph import was_forked
 
+        candidates = self._sampler.from_conditions(table(conditions))
         if was_forked():
             self._server = self._server or Server()
-            return self._server.draw(self.file_name, conditions, normal)
-        drawn = self._model.sample(table(conditions), random_normal=normal)
-        return drawn.images, drawn.pixel_scale
+            return self._server.draw(self.file_name, self.out_of_domain, conditions, normal)
+        return self._sampler.draw(candidates, random_normal=normal)
 
     def _read(self, path: str) -> None:
         from btk_generative.catalogs import read_catalog
@@ -229,13 +247,3 @@ def flux(conditions: Table) -> np.ndarray:
     if not parts:
         return np.ones(len(conditions))
     return sum(np.ma.filled(np.ma.asarray(conditions[name]).astype(float), 0.0) for name in parts)
-
-
-def to_galsim(
-    image: np.ndarray, scale: float, total: float, gsparams: galsim.GSParams | None
-) -> galsim.InterpolatedImage:
-    """Returns one profile as a GalSim object of some flux."""
-    from btk_generative.models import LightProfiles
-
-    (profile,) = LightProfiles(image[None], np.array([scale])).to_galsim(gsparams)
-    return profile.withFlux(total)

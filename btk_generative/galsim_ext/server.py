@@ -23,13 +23,13 @@ class Server:
             stdout=subprocess.PIPE,
         )
 
-    def draw(self, file_name: str, conditions: list[dict], normal: np.ndarray):
-        """Returns images and pixel scales; see `GenerativeGalaxyModel.draw`.
+    def draw(self, file_name: str, out_of_domain: str, conditions: list[dict], normal: np.ndarray):
+        """Returns galaxies; see `GenerativeGalaxyModel.draw`.
 
         Raises:
             ModelError: If the model cannot be loaded or does not take the conditions.
         """
-        pickle.dump((file_name, conditions, normal), self._process.stdin)
+        pickle.dump((file_name, out_of_domain, conditions, normal), self._process.stdin)
         self._process.stdin.flush()
         answer = pickle.load(self._process.stdout)
         if isinstance(answer, Exception):
@@ -47,13 +47,14 @@ def main() -> None:
     models = {}
     while True:
         try:
-            file_name, conditions, normal = pickle.load(sys.stdin.buffer)
+            *key, conditions, normal = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            if file_name not in models:
-                models[file_name] = GenerativeGalaxyModel(file_name)
-            answer = models[file_name].draw(conditions, normal)
+            if tuple(key) not in models:
+                file_name, out_of_domain = key
+                models[tuple(key)] = GenerativeGalaxyModel(file_name, None, out_of_domain)
+            answer = models[tuple(key)].draw(conditions, normal)
         except GenerativeError as error:
             answer = error
         pickle.dump(answer, answers)

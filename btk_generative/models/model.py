@@ -3,21 +3,19 @@
 from collections.abc import Callable
 from functools import cached_property
 
-import astropy.units as u
 import numpy as np
 from astropy.table import MaskedColumn, Table
 from tqdm.auto import tqdm
 
+from btk_generative.conditions import in_unit, lacks
 from btk_generative.errors import ConfigError, ModelError
+from btk_generative.inputs import COMPONENTS, INPUTS, component_of, is_presence
 from btk_generative.models.card import ModelInput, parse
 from btk_generative.models.graph import Graph, import_tensorflow
 from btk_generative.models.profiles import LightProfiles
 
 CHUNK = 40
 """Galaxies decoded at a time: always as many, so that a galaxy never depends on its batch."""
-
-PRESENT = "_present"
-"""An input ``bulge_present`` is 1 where the galaxy has a bulge, and 0 elsewhere."""
 
 
 class GenerativeModel:
@@ -127,7 +125,12 @@ class GenerativeModel:
         Raises:
             ModelError: See `sample`.
         """
-        return {given.name: self._values(conditions, given) for given in self.inputs}
+        values = self._values(conditions)
+        self._check(conditions, values)
+        return {
+            given.name: values[given.name].filled(given.missing or 0.0).astype(np.float32)
+            for given in self.inputs
+        }
 
     def decode(self, encoded: dict[str, np.ndarray], random_normal: np.ndarray) -> LightProfiles:
         """Draws a light profile for each row of encoded conditions.
@@ -175,14 +178,26 @@ class GenerativeModel:
         Returns:
             Booleans, shape ``[n]``.
         """
-        inside = np.ones(len(conditions), dtype=bool)
+        return ~np.any(list(self.outside(conditions).values()), axis=0)
+
+    def outside(self, conditions: Table) -> dict[str, np.ndarray]:
+        """Returns which values of each input lie outside of what the model was trained on.
+
+        Args:
+            conditions: See `sample`.
+
+        Returns:
+            Booleans ``[n]`` by the name of the input.
+        """
+        values, found = self._values(conditions), {}
         for given in self.inputs:
-            if given.name.endswith(PRESENT):
-                continue
-            values, masked = self._column(conditions, given)
-            here = (given.minimum <= values) & (values <= given.maximum)
-            inside &= np.where(masked, given.missing is not None, here)
-        return inside
+            column, slack = values[given.name], 1e-12  # of a conversion of units
+            low = given.minimum - slack * abs(given.minimum)
+            high = given.maximum + slack * abs(given.maximum)
+            inside = (low <= column.data) & (column.data <= high)
+            there = ~np.ma.getmaskarray(column)
+            found[given.name] = np.where(there, ~inside, given.missing is None)
+        return found
 
     def check(self) -> None:
         """Draws galaxies over the whole domain, and raises a `ModelError` if anything is wrong.
@@ -194,17 +209,19 @@ class GenerativeModel:
         n = CHUNK + 3
         rng = np.random.default_rng(0)
         conditions = Table()
-        parts = sorted({i.name.split("_")[0] for i in self.inputs if i.missing is not None})
-        lacks = rng.permutation(np.arange(n) % (len(parts) + 1))
+        parts = sorted(
+            {component_of(i.name) for i in self.inputs if i.missing is not None} - {None}
+        )
+        lacking = rng.permutation(np.arange(n) % (len(parts) + 1))
         for given in self.inputs:
-            if given.name.endswith(PRESENT):
+            if is_presence(given.name):
                 continue
             if not np.isfinite([given.minimum, given.maximum]).all():
                 raise ModelError(f"model '{self.name}': the domain of '{given.name}' is not given")
             values = rng.permutation(np.linspace(given.minimum, given.maximum, n))
             mask = np.zeros(n, dtype=bool)
-            if given.missing is not None:
-                mask = lacks == parts.index(given.name.split("_")[0])
+            if given.missing is not None and len(parts) > 1 and component_of(given.name):
+                mask = lacking == parts.index(component_of(given.name))
             conditions[given.name] = MaskedColumn(values, mask=mask, unit=given.unit or None)
         random_normal = rng.standard_normal((n, self.random_size))
         drawn = self.sample(conditions, random_normal=random_normal)
@@ -245,50 +262,51 @@ class GenerativeModel:
             )
         return images / total[:, None, None].astype(np.float32), scale
 
-    def _values(self, conditions: Table, given: ModelInput) -> np.ndarray:
-        """Returns what the network gets for an input, float32, shape ``[n]``."""
-        values, masked = self._column(conditions, given)
-        bad = ~masked & ~np.isfinite(values)
-        if masked.any() and given.missing is None:
-            bad, why = masked, "is masked, but the model knows no galaxy without it"
-        else:
-            why = "is not finite"
-        if bad.any():
-            row = int(np.argmax(bad))
+    def _values(self, conditions: Table) -> dict[str, np.ma.MaskedArray]:
+        """Returns every input in the model's unit, float64, masked where a galaxy lacks it."""
+        absent = {part: lacks(conditions, part) for part in COMPONENTS}
+        values, needed = {}, []
+        for given in self.inputs:
+            name, known = given.name, INPUTS.get(given.name)
+            if is_presence(name):
+                column, mask = ~absent[known.component], False
+            elif name in conditions.colnames:
+                column = in_unit(conditions[name], given.unit, name)
+                mask = absent.get(component_of(name), np.ma.getmaskarray(conditions[name]))
+            elif known and known.otherwise is not None:
+                column, mask = np.full(len(conditions), known.otherwise), False
+            else:
+                needed.append(name)
+                continue
+            values[name] = np.ma.MaskedArray(column, mask=mask, dtype=np.float64)
+        if needed:
             raise ModelError(
-                f"conditions: column '{given.name}', row {row}: value "
-                f"{conditions[given.name][row]} {why} ({np.count_nonzero(bad)} such rows)"
+                f"conditions: column '{needed[0]}' is missing; model '{self.name}' needs "
+                f"{[name for name in [*values, *needed] if not is_presence(name)]}"
             )
-        return np.where(masked, given.missing or 0.0, values).astype(np.float32)
+        return values
 
-    def _column(self, conditions: Table, given: ModelInput) -> tuple[np.ndarray, np.ndarray]:
-        """Returns an input's values in the model's unit, and which are masked."""
-        if given.name not in conditions.colnames:
-            if given.name.endswith(PRESENT):
-                return self._presence(conditions, given), np.zeros(len(conditions), dtype=bool)
-            raise ModelError(
-                f"conditions: column '{given.name}' is missing; model '{self.name}' needs "
-                f"{[i.name for i in self.inputs if not i.name.endswith(PRESENT)]}"
-            )
-        column = conditions[given.name]
-        masked = np.ma.getmaskarray(np.ma.asarray(column))
-        values = np.ma.getdata(np.ma.asarray(column)).astype(np.float64)
-        if column.unit and given.unit:
-            try:
-                values = u.Unit(column.unit).to(u.Unit(given.unit), values)
-            except u.UnitConversionError as error:
+    def _check(self, conditions: Table, values: dict[str, np.ma.MaskedArray]) -> None:
+        """Raises a `ModelError` unless a galaxy can be drawn from every row of conditions."""
+
+        def reject(bad, name, why):
+            if bad.any():
+                row = int(np.argmax(bad))
+                found = conditions[name][row] if name in conditions.colnames else None
                 raise ModelError(
-                    f"conditions: column '{given.name}' has unit '{column.unit}', which does not "
-                    f"convert to '{given.unit}'"
-                ) from error
-        return values, masked
+                    f"conditions: column '{name}', row {row}: value {found} {why}"
+                    f" ({np.count_nonzero(bad)} such rows)"
+                )
 
-    def _presence(self, conditions: Table, given: ModelInput) -> np.ndarray:
-        """Returns 1 where no value of a component is masked."""
-        part = given.name.removesuffix(PRESENT)
-        masks = [
-            self._column(conditions, other)[1]
-            for other in self.inputs
-            if other.name.startswith(f"{part}_") and other is not given
-        ]
-        return (~np.any(masks, axis=0)).astype(np.float64) if masks else np.ones(len(conditions))
+        for given in self.inputs:
+            column, known = values[given.name], INPUTS.get(given.name)
+            there = ~np.ma.getmaskarray(column)
+            if given.missing is None:
+                reject(~there, given.name, "is masked, but the model knows no galaxy without it")
+            reject(there & ~np.isfinite(column.data), given.name, "is not finite")
+            if known:
+                reject(there & known.beyond(column.data), given.name, known.fault)
+        fluxes = [name for name in values if name in INPUTS and INPUTS[name].quantity == "flux"]
+        if fluxes:
+            dark = np.all([np.ma.getmaskarray(values[name]) for name in fluxes], axis=0)
+            reject(dark, fluxes[-1], "leaves the galaxy without any light")

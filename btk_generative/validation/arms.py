@@ -13,9 +13,8 @@ import galsim
 import numpy as np
 from astropy.table import Table, hstack
 
-from btk_generative.conditions import clip, fitted_position_angle, from_cosmos
-from btk_generative.models.profiles import LightProfiles
-from btk_generative.randomness import MORPHOLOGY, normals
+from btk_generative.conditions import fitted_position_angle, from_cosmos
+from btk_generative.galaxies import Galaxies, GalaxySampler
 from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.morphology import PIXEL_SCALE, STAMP_SIZE, Morphology, measure
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
@@ -84,8 +83,8 @@ class Batch:
 class ProfileBatch(Batch):
     """Some rows of a catalogue as the profiles that a model has drawn for them."""
 
-    profiles: LightProfiles
-    """A profile per row."""
+    drawn: Galaxies
+    """A galaxy per row."""
 
     flux: np.ndarray
     """Counts, shape ``[n]``."""
@@ -95,10 +94,7 @@ class ProfileBatch(Batch):
 
     def galaxies(self) -> Iterator[galsim.GSObject]:
         """Yields the light profile of each row, turned to its position angle."""
-        shapes = self.profiles.to_galsim()
-        turns = self.angle - self._own_angle()
-        for shape, flux, radians in zip(shapes, self.flux, turns, strict=True):
-            yield shape.withFlux(flux).rotate(radians * galsim.radians)
+        yield from self.drawn.to_galsim(self.flux)
 
     def measure(self) -> Table:
         """Returns the statistics, and the fields of `Shape` of the profiles before any PSF."""
@@ -106,16 +102,13 @@ class ProfileBatch(Batch):
             rows=[
                 profile_shape(image, scale)
                 for image, scale in zip(
-                    self.profiles.images, self.profiles.pixel_scale, strict=True
+                    self.drawn.profiles.images, self.drawn.profiles.pixel_scale, strict=True
                 )
             ],
             names=Shape._fields,
         )
-        shapes["profile_angle"] -= self._own_angle()
+        shapes["profile_angle"] += self.drawn.rotation - self.angle
         return hstack([super().measure(), shapes])
-
-    def _own_angle(self) -> np.ndarray | float:
-        return 0.0 if self.profiles.oriented else self.profiles.position_angle()
 
 
 @dataclass(frozen=True)
@@ -238,19 +231,11 @@ class Arms:
             records = self.sample.records(piece)
             given = from_cosmos(records)
             flux = given["bulge_flux"].filled(0) + given["disk_flux"].filled(0)
-            ratio = clip(given, self.model.inputs)
-            keys = [(MORPHOLOGY, draw, int(row)) for row in piece]
-            latents = normals(self.seed, keys, self.model.random_size)
-            profiles = self.model.sample(given, random_normal=latents)
-            yield ProfileBatch(
-                self.sample,
-                piece,
-                self.psfs,
-                self.seed,
-                LightProfiles(profiles.images, profiles.pixel_scale * ratio, profiles.oriented),
-                flux,
-                fitted_position_angle(records),
-            )
+            angle = fitted_position_angle(records)
+            sampler = GalaxySampler(self.model, seed=self.seed)
+            keys = [(draw, int(row)) for row in piece]
+            galaxies = sampler.draw(sampler.from_conditions(given, angle), keys)
+            yield ProfileBatch(self.sample, piece, self.psfs, self.seed, galaxies, flux, angle)
 
 
 def _split(rows: np.ndarray) -> list[np.ndarray]:

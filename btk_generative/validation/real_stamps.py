@@ -15,7 +15,7 @@ from astropy.table import MaskedColumn, Table
 from scipy import ndimage
 
 from btk_generative.errors import CatalogError
-from btk_generative.models.profiles import LightProfiles
+from btk_generative.galaxies import Galaxies
 from btk_generative.randomness import stream
 from btk_generative.validation.morphology import CROP_SIZE, PIXEL_SCALE, STAMP_SIZE, nonparametric
 from btk_generative.validation.sersic_fit import SersicFit, fit_sersic
@@ -117,14 +117,10 @@ def conditions_of_fits(stamps: RealStamps, fitted: list[SersicFit]) -> Table:
     return table
 
 
-def placed(profiles: LightProfiles, fitted: list[SersicFit]) -> list[galsim.GSObject]:
-    """Returns profiles with the flux, position angle and centre of fits."""
-    own = 0.0 if profiles.oriented else profiles.position_angle()
-    turns = np.array([fit.angle for fit in fitted]) - own
-    return [
-        shape.withFlux(fit.flux).rotate(turn * galsim.radians).shift(fit.x, fit.y)
-        for shape, fit, turn in zip(profiles.to_galsim(), fitted, turns, strict=True)
-    ]
+def placed(galaxies: Galaxies, fitted: list[SersicFit]) -> list[galsim.GSObject]:
+    """Returns galaxies with the flux and the centre of fits."""
+    shapes = galaxies.to_galsim([fit.flux for fit in fitted])
+    return [shape.shift(fit.x, fit.y) for shape, fit in zip(shapes, fitted, strict=True)]
 
 
 def features(

@@ -10,9 +10,10 @@ from astropy.table import Table
 from scipy.stats import wasserstein_distance
 from tqdm import tqdm
 
-from btk_generative.conditions import clip, from_cosmos, half_light_radius
+from btk_generative.conditions import from_cosmos, half_light_radius
+from btk_generative.galaxies import GalaxySampler
 from btk_generative.models.profiles import LightProfiles
-from btk_generative.randomness import MORPHOLOGY, normals, stream
+from btk_generative.randomness import stream
 from btk_generative.validation import conditional, figures
 from btk_generative.validation.arms import Arms
 from btk_generative.validation.cosmos import CosmosSample
@@ -202,8 +203,8 @@ def memorisation(arms: Arms, rows: np.ndarray, path: Path) -> Section:
     """
     batches = list(arms.drawn(rows))
     profiles = LightProfiles(
-        np.concatenate([batch.profiles.images for batch in batches]),
-        np.concatenate([batch.profiles.pixel_scale for batch in batches]),
+        np.concatenate([batch.drawn.profiles.images for batch in batches]),
+        np.concatenate([batch.drawn.profiles.pixel_scale for batch in batches]),
     )
     sizes = half_light_radius(from_cosmos(arms.sample.records(rows)))
     found = nearest_neighbours(profiles, sizes, read_training_stamps(path), arms.seed)
@@ -244,14 +245,14 @@ def real_stamps(
     tasks = (StampTask(stamps, i, int(noise[0, i])) for i in range(n))
     real = workers.measure(tasks, n, "real stamps")
     fits = [fit for _, fit, _ in real]
-    given = conditions_of_fits(stamps, fits)
-    clip(given, model.inputs)
+    sampler = GalaxySampler(model, seed=seed)
+    given = sampler.from_conditions(
+        conditions_of_fits(stamps, fits), np.array([fit.angle for fit in fits])
+    )
     drawn = {"model": [], "parametric": []}
     for draw in range(draws):
-        keys = [(MORPHOLOGY, draw, i) for i in range(n)]
-        profiles = model.sample(given, random_normal=normals(seed, keys, model.random_size))
         galaxies = {
-            "model": placed(profiles, fits),
+            "model": placed(sampler.draw(given, [(draw, i) for i in range(n)]), fits),
             "parametric": [fit.galaxy() for fit in fits],
         }
         for name, several in galaxies.items():
