@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, catalog, small_shards
         original(file, array)
 
     monkeypatch.setattr(np, "save", save)
-    with pytest.raises(OutputError, match=r"No space left on device.*goes on where it stopped"):
+    with pytest.raises(OutputError, match=r"No space left on device; free some space and run"):
         make_dataset(DataSettings(catalog=catalog), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["settings.json", "shard_00000.npy"]
 

@@ -10,10 +10,11 @@ from btk_generative.conditions import fitted_position_angle, from_cosmos
 from btk_generative.errors import CatalogError
 from btk_generative.galaxies import Galaxies
 from btk_generative.models import LightProfiles
+from btk_generative.runs.workers import Workers
 from btk_generative.validation.arms import Batch, ProfileBatch, profile_shape
 from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
-from btk_generative.validation.workers import Workers
+from btk_generative.validation.tasks import measured_by
 
 PSF = galsim.Moffat(beta=3, fwhm=0.1)
 
@@ -117,7 +118,7 @@ def test_results_do_not_depend_on_batches_or_workers(sample, psfs):
     whole = Batch(sample, rows, psfs, 1).measure()
     with Workers(2) as workers:
         pieces = [Batch(sample, rows[k : k + 2], psfs, 1) for k in (0, 2, 4)]
-        measured = workers.measure(pieces, 6, "test")
+        measured = measured_by(workers, pieces, 6, "test")
     for k, table in enumerate(measured):
         for name in whole.colnames:
             assert np.array_equal(table[name], whole[name][2 * k : 2 * k + 2], equal_nan=True)

@@ -1,20 +1,19 @@
 """The report: one HTML page that needs nothing else, and its numbers as tables."""
 
-import base64
-import html
-import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from btk_generative.compare.figures import CONTEXT_LABELS, save_curves, save_gallery
-from btk_generative.compare.run import Comparison, gallery, write_text
+from btk_generative.compare.run import Comparison, gallery
 from btk_generative.compare.statistics import FEWEST_BLENDS, RESAMPLES, Difference
+from btk_generative.runs import report
+from btk_generative.runs.files import new_file, write_json
 
 _CURVES = ("chi2", "abs_flux_error_{}", "shape_error", "correlation", "matched")
-_STYLE = Path(__file__).with_name("report.css")
 
 
 def write_report(comparison: Comparison, folder: Path) -> None:
@@ -29,14 +28,13 @@ def write_report(comparison: Comparison, folder: Path) -> None:
     summary = summarise(comparison)
     figures = _figures(comparison, folder / "figures")
     for name, frame in (("metrics", comparison.table), ("summary", summary)):
-        temporary = folder / f".{name}.partial"
-        frame.to_csv(temporary, index=False)
-        temporary.replace(folder / f"{name}.csv")
-    temporary = folder / ".metrics.partial"
-    comparison.table.to_parquet(temporary)
-    temporary.replace(folder / "metrics.parquet")
-    write_text(folder / "run.json", json.dumps(comparison.facts, indent=2) + "\n")
-    write_text(folder / "report.html", _page(comparison, summary, figures))
+        with new_file(folder / f"{name}.csv") as path:
+            frame.to_csv(path, index=False)
+    with new_file(folder / "metrics.parquet") as path:
+        comparison.table.to_parquet(path)
+    write_json(folder / "run.json", comparison.facts)
+    page = _page(comparison, summary, figures)
+    report.write_report(folder / "report.html", "compare/report.html", **page)
 
 
 def summarise(comparison: Comparison) -> pd.DataFrame:
@@ -94,91 +92,46 @@ def _figures(comparison, folder) -> dict[str, list[tuple[str, Path]]]:
     }
 
 
-def _page(comparison, summary, figures) -> str:
-    config, facts = comparison.config, comparison.facts
-    arms = config.arms
-    sections = [
-        f"<p>{_lead(comparison)}</p>",
-        "<h2>Caveats</h2>",
-        _caveats(comparison),
-        "<h2>Paired differences</h2>",
-        f"<p>{arms[1].capitalize()} minus {arms[0]}, source by source, with 95 % intervals from "
-        f"{RESAMPLES:,} bootstrap resamples of blends. One in twenty metrics that do not differ is "
-        "called significant by chance.</p>",
-    ]
-    for deblender in config.deblenders:
-        sections += [f"<h3>{_e(deblender.label)}</h3>", _table(summary, deblender.label, arms[:2])]
-        if comparison.table[comparison.table.deblender == deblender.label]["matched"].sum() == 0:
-            sections.append("<p><b>No true source was matched.</b></p>")
-    sections += [_image(*item) for item in figures["headline"]]
-    for arm in arms[2:]:
-        sections += [
-            f"<h2>{arms[1].capitalize()} against {arm}: structure alone</h2>"
-            if arm == "fitted"
-            else f"<h2>{arms[1].capitalize()} against {arm}</h2>"
-        ]
-        if arm == "fitted":
-            sections.append(
-                "<p>Every generative galaxy is compared with the exponential disk and de "
-                "Vaucouleurs bulge that fit it best: size, shape and flux agree, structure does "
-                "not.</p>"
-            )
-        for deblender in config.deblenders:
-            sections += [
-                f"<h3>{_e(deblender.label)}</h3>",
-                _table(summary, deblender.label, (arm, arms[1])),
-            ]
-    sections += ["<h2>Failures</h2>", _failures(comparison), "<h2>Dependence on the sources</h2>"]
-    sections += [_image(*item) for item in figures["curves"]]
-    if figures["galleries"]:
-        sections += [
-            "<h2>Blends</h2>",
-            f"<p>Ranked by the residual χ² of {_e(config.deblenders[0].label)} in the {arms[1]} "
-            f"arm. Left {arms[0]}, right {arms[1]}; residuals in units of the noise, from −5 to "
-            f"+5, and sources in the {_e(comparison.band)} band.</p>",
-        ]
-        sections += [_image(*item) for item in figures["galleries"]]
-    if config.control:
-        sections.append("<h2>Control: the first galaxy of each blend alone</h2>")
-        for deblender in config.deblenders:
-            sections += [
-                f"<h3>{_e(deblender.label)}</h3>",
-                _table(summary, deblender.label, arms[:2], "alone"),
-            ]
-    sections += [
-        "<h2>Run</h2>",
-        f"<p>Seed {facts['seed']}; {facts.get('seconds', 0):.0f} s for what was not there yet. "
-        "The same numbers are in metrics.parquet, metrics.csv (a row for each source) and "
-        "summary.csv; figures as PNG and PDF in figures/.</p>",
-        "<details open><summary>Versions and configuration</summary>"
-        f"<pre>{_e(json.dumps({k: facts[k] for k in ('model', 'versions')}, indent=1))}</pre>"
-        f"<pre>{_e(json.dumps(facts['configuration'], indent=1))}</pre></details>",
-    ]
-    body = "\n".join(sections)
-    title = f"{arms[1].capitalize()} against {arms[0]} blends"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE.read_text()}</style></head>"
-        f"<body><main><h1>{title}</h1>\n{body}\n</main></body></html>\n"
-    )
-
-
-def _lead(comparison) -> str:
+def _page(comparison: Comparison, summary: pd.DataFrame, figures: dict) -> dict:
+    """Returns what the page shows."""
     config, table = comparison.config, comparison.table
-    sources = len(table[["blend", "galaxy"]].drop_duplicates())
-    names = ", ".join(d.label for d in config.deblenders)
-    model = comparison.facts["model"]
-    drawn = f" Generative model: {model['name']}." if model else ""
-    return _e(
-        f"{config.blends} blends of {sources} galaxies as {config.survey[0]} sees them "
-        f"({', '.join(comparison.bands)}; reference band {comparison.band}), drawn in the arms "
-        f"{', '.join(config.arms)} and deblended by {names}.{drawn} Rows of the catalogue, "
-        "positions, fluxes and PSFs are the same in all arms."
-    )
+    arms = config.arms
+    attempts = table.drop_duplicates(["blend", "arm", "scene", "deblender"])
+    counted = attempts.groupby(["deblender", "scene", "arm"], sort=False).failed
+    messages = attempts[attempts.failed].message.value_counts().head(10)
+    return {
+        "title": f"{arms[1].capitalize()} against {arms[0]} blends",
+        "config": config,
+        "facts": comparison.facts,
+        "arms": arms,
+        "bands": comparison.bands,
+        "band": comparison.band,
+        "sources": len(table[["blend", "galaxy"]].drop_duplicates()),
+        "resamples": RESAMPLES,
+        "caveats": _caveats(comparison),
+        "deblenders": [_deblender(comparison, summary, d.label) for d in config.deblenders],
+        "figures": figures,
+        "failures": [
+            (*key, f"{row['sum']} of {row['size']}")
+            for key, row in counted.agg(["sum", "size"]).iterrows()
+        ],
+        "messages": list(messages.items()),
+    }
 
 
-def _caveats(comparison) -> str:
+def _deblender(comparison: Comparison, summary: pd.DataFrame, label: str) -> dict:
+    """Returns what the page shows of one deblender."""
+    arms, table = comparison.config.arms, comparison.table
+    return {
+        "label": label,
+        "matched": bool(table[table.deblender == label]["matched"].sum()),
+        "main": _table(summary, label, arms[:2]),
+        "others": {arm: _table(summary, label, (arm, arms[1])) for arm in arms[2:]},
+        "alone": _table(summary, label, arms[:2], "alone") if comparison.config.control else None,
+    }
+
+
+def _caveats(comparison: Comparison) -> list[str]:
     config = comparison.config
     notes = [
         "A galaxy has one morphology, scaled to its flux in each band. That is the model that "
@@ -211,45 +164,41 @@ def _caveats(comparison) -> str:
             notes.append("SEP on several bands only detects: it has recall and precision.")
         elif deblender.positions == "truth":
             notes.append(f"{deblender.label} was given the true positions.")
-    return "<ul>" + "".join(f"<li>{_e(note)}</li>" for note in notes) + "</ul>"
+    return notes
 
 
-def _table(summary, deblender, arms, scene="blend") -> str:
-    """One line per metric, a card each on narrow screens."""
+def _table(summary: pd.DataFrame, deblender: str, arms, scene: str = "blend") -> dict:
+    """Returns a table of paired differences, one line per metric."""
     chosen = summary[
         (summary.deblender == deblender)
         & (summary.baseline_arm == arms[0])
         & (summary.arm == arms[1])
         & (summary.scene == scene)
     ]
-    heads = ["metric", arms[0], arms[1], "difference", "95 % interval", "significant"]
-    lines = []
+    rows = []
     for row in chosen.to_dict("records"):
         label = row["label"] + (f" [{row['unit']}]" if row["unit"] else "")
         if row["sources"] == 0:
-            cells = [label, "–", "–", "–", "–", "not measured"]
-        else:
-            digits = _decimals(row["high"] - row["low"])
-            difference, low, high = (
-                _signed(row[key], digits) for key in ("difference", "low", "high")
-            )
-            cells = [
+            rows.append([label, "–", "–", "–", "–", "not measured"])
+            continue
+        digits = _decimals(row["high"] - row["low"])
+        difference, low, high = (_signed(row[key], digits) for key in ("difference", "low", "high"))
+        rows.append(
+            [
                 f"{label}, {row['statistic']}",
                 *(f"{row[key]:.{digits}f}".replace("-", "−") for key in ("baseline", "value")),
                 difference,
                 f"{low} to {high}",
                 _verdict(row),
             ]
-        kind = ' class="yes"' if row["significant"] else ""
-        named = zip(heads, cells, strict=True)
-        inside = "".join(f'<td data-label="{_e(h)}">{_e(c)}</td>' for h, c in named)
-        lines.append(f"<tr{kind}>{inside}</tr>")
-    most = chosen[["sources", "blends"]].max()
-    head = "".join(f"<th>{_e(name)}</th>" for name in heads)
-    return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-        f'<p class="note">Up to {most["sources"]} pairs of sources in {most["blends"]} blends.</p>'
-    )
+        )
+    return {
+        "heads": ["metric", arms[0], arms[1], "difference", "95 % interval", "significant"],
+        "rows": rows,
+        "marked": set(np.flatnonzero(chosen.significant).tolist()),
+        "sources": chosen.sources.max(),
+        "blends": chosen.blends.max(),
+    }
 
 
 def _verdict(row) -> str:
@@ -260,31 +209,6 @@ def _verdict(row) -> str:
     return f"yes ({size})" if difference.significant else f"no ({size})"
 
 
-def _failures(comparison) -> str:
-    table = comparison.table.drop_duplicates(["blend", "arm", "scene", "deblender"])
-    counted = table.groupby(["deblender", "scene", "arm"], sort=False).failed.agg(["sum", "size"])
-    lines = [
-        f'<tr><td data-label="deblender">{_e(deblender)}</td><td data-label="scene">{scene}</td>'
-        f'<td data-label="arm">{arm}</td>'
-        f'<td data-label="failed">{row["sum"]} of {row["size"]}</td></tr>'
-        for (deblender, scene, arm), row in counted.iterrows()
-    ]
-    messages = table[table.failed].message.value_counts()
-    notes = "".join(f"<li>{count} × {_e(text)}</li>" for text, count in messages.head(10).items())
-    return (
-        "<table><thead><tr><th>deblender</th><th>scene</th><th>arm</th><th>failed</th></tr>"
-        f"</thead><tbody>{''.join(lines)}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else "")
-    )
-
-
-def _image(caption, path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{_e(caption)}">'
-        f"<figcaption>{_e(caption)}</figcaption></figure>"
-    )
-
-
 def _decimals(width: float) -> int:
     """Decimals that show an interval of this width with two digits; at least three."""
     return 3 if not width > 0 else min(max(3, 1 - math.floor(math.log10(width))), 6)
@@ -293,7 +217,3 @@ def _decimals(width: float) -> int:
 def _signed(value: float, decimals: int) -> str:
     text = f"{value:+.{decimals}f}".replace("-", "−")
     return text if text.strip("+−0.") else "0"
-
-
-def _e(text) -> str:
-    return html.escape(str(text))

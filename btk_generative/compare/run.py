@@ -1,27 +1,26 @@
 """A comparison from configuration to numbers: in parts, resumed where it stopped."""
 
 import json
-import multiprocessing
 import os
-import platform
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
+from btk.survey import get_surveys
 from tqdm.auto import tqdm
 
 from btk_generative.compare.config import CompareConfig
-from btk_generative.compare.metrics import Metric, metrics_of
+from btk_generative.compare.metrics import Metric, metrics_of, reference_band
 from btk_generative.compare.statistics import Difference, paired_difference
 from btk_generative.errors import ConfigError, OutputError
+from btk_generative.runs.files import new_file, write_json
+from btk_generative.runs.provenance import model_facts, versions
+from btk_generative.runs.workers import Workers
 
 PART = 5
 """Blends in a part, which is what a killed run loses at most."""
@@ -142,12 +141,12 @@ def _claim(folder: Path, config: CompareConfig) -> dict:
         "fingerprint": config.fingerprint(),
         "seed": config.seed,
         "model": None,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(_PACKAGES),
         "configuration": config.model_dump(mode="json"),
     }
     if {"generative", "fitted"} & set(config.arms):
         model = load_model(config.model)
-        facts["model"] = {"name": model.name, "sha256": model.sha256}
+        facts["model"] = model_facts(model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if note.exists():
@@ -163,7 +162,7 @@ def _claim(folder: Path, config: CompareConfig) -> dict:
         (folder / "parts").mkdir(exist_ok=True)
         for left in (folder / "parts").glob(".*"):
             left.unlink()
-        write_text(note, json.dumps(facts, indent=2) + "\n")
+        write_json(note, facts)
     except (OSError, json.JSONDecodeError) as error:
         if isinstance(error, OutputError):
             raise
@@ -184,19 +183,20 @@ def _measure(config, folder, jobs, progress, facts) -> Comparison:
         desc="Comparing",
         disable=not progress,
     )
-    with bar, _workers(config, jobs) as workers:
-        for part, rows in workers("rows", missing):
-            frame = pd.DataFrame(rows)
-            temporary = path[part].with_name("." + path[part].name)
-            frame.to_parquet(temporary)
-            os.replace(temporary, path[part])
-            bar.update(len(part))
+    if missing and jobs > 1:
+        _start(config)  # here first, where what is wrong with it raises its own error
+    with bar, Workers(jobs, _start, config) as workers:
+        for index, rows in workers.map(_rows, missing):
+            with new_file(path[missing[index]]) as partial:
+                pd.DataFrame(rows).to_parquet(partial)
+            bar.update(len(missing[index]))
         table = pd.concat([pd.read_parquet(path[part]) for part in wanted], ignore_index=True)
-        bands, band = workers.bands
+        survey = get_surveys(config.survey[0])
+        bands, band = list(survey.available_filters), reference_band(survey)
         comparison = Comparison(config, table, bands, band, facts)
-        chosen = gallery(comparison)
-        shown = [range(blend, blend + 1) for blend in dict.fromkeys(chain(*chosen.values()))]
-        comparison.pictures = {part.start: seen for part, seen in workers("pictures", shown)}
+        shown = list(dict.fromkeys(chain(*gallery(comparison).values())))
+        pictures = dict(workers.map(_pictures, shown))
+        comparison.pictures = {shown[index]: seen for index, seen in pictures.items()}
     return comparison
 
 
@@ -222,83 +222,23 @@ def gallery(comparison: Comparison) -> dict[str, list[int]]:
     }
 
 
-class _workers:
-    """Benches in this process or in spawned ones, made when there is something to do."""
-
-    def __init__(self, config: CompareConfig, jobs: int):
-        self.config, self.jobs, self._pool, self._bench = config, jobs, None, None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
-
-    @property
-    def bands(self):
-        from btk.survey import get_surveys
-
-        from btk_generative.compare.metrics import reference_band
-
-        survey = get_surveys(self.config.survey[0])
-        return list(survey.available_filters), reference_band(survey)
-
-    def __call__(self, task: str, parts: list[range]):
-        """Yields each part with its result: rows of all its blends, or pictures of its only one."""
-        if self.jobs == 1:
-            for part in parts:
-                if self._bench is None:
-                    self._bench = _start(self.config)
-                yield part, _do(task, part, self._bench)
-            return
-        if parts and self._pool is None:
-            _start(self.config)  # here first, where what is wrong with it raises its own error
-            self._pool = ProcessPoolExecutor(
-                self.jobs, multiprocessing.get_context("spawn"), _start, (self.config,)
-            )
-        waiting = {self._pool.submit(_do, task, part): part for part in parts}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+_BENCH = None  # of a process that works
 
 
-_BENCH = None  # of a spawned process
-
-
-def _start(config: CompareConfig):
+def _start(config: CompareConfig) -> None:
     """Makes the bench of this process, on one thread unless JAX was imported before."""
     global _BENCH
     if "jax" not in sys.modules:
         for key, value in _ONE_THREAD.items():
             os.environ.setdefault(key, value)
-    parent = multiprocessing.parent_process()
-    if parent is not None:  # a worker ends with the run, even one that was killed
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     from btk_generative.compare.bench import Bench
 
     _BENCH = Bench(config)
-    return _BENCH
 
 
-def _do(task: str, part: range, bench=None):
-    bench = bench or _BENCH
-    if task == "pictures":
-        return bench.pictures(part.start)
-    return [row for blend in part for row in bench.rows(blend)]
+def _rows(part: range) -> list[dict]:
+    return [row for blend in part for row in _BENCH.rows(blend)]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that is complete as soon as it has its name."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _pictures(blend: int) -> dict:
+    return _BENCH.pictures(blend)

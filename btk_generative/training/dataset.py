@@ -7,10 +7,7 @@ mapped into memory rather than read, so a data set may be larger than the memory
 import hashlib
 import json
 import math
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,8 @@ from tqdm import tqdm
 
 from btk_generative.errors import CatalogError, ConfigError, OutputError
 from btk_generative.randomness import stream
+from btk_generative.runs.files import new_file, write_json
+from btk_generative.runs.workers import Workers
 from btk_generative.training.inputs import KNOWN, radius, require
 from btk_generative.training.observation import add_noise, noise_power, psf_transfer, resampled
 from btk_generative.training.settings import DataSettings
@@ -154,11 +153,7 @@ def make_dataset(
         galaxies = open_galaxies(settings)
         require(conditions, galaxies.conditions)
         _check(galaxies, settings)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-        write_whole(plan, lambda file: file.write(json.dumps(identity, indent=2).encode()))
+        write_json(plan, identity)
         _make_shards(galaxies, settings, folder, seed)
     return open_dataset(folder)
 
@@ -181,7 +176,8 @@ def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed:
     numbers = range(math.ceil(len(galaxies) * settings.copies / SHARD_SIZE))
     names = [f"shard_{number:05d}.npy" for number in numbers]
     missing = [number for number in numbers if not (folder / names[number]).exists()]
-    tasks = [(settings, folder / names[number], number, seed) for number in missing]
+    shared = galaxies if settings.jobs == 1 else None  # a process opens the catalogue itself
+    tasks = [(settings, folder / names[number], number, seed, shared) for number in missing]
     with tqdm(
         total=len(numbers),
         initial=len(numbers) - len(missing),
@@ -189,35 +185,19 @@ def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed:
         unit="shard",
         disable=None,
     ) as bar:
-        for _ in _in_parallel(tasks, settings.jobs, galaxies):
-            bar.update()
+        with Workers(settings.jobs) as workers:
+            for _ in workers.map(_make_shard, tasks):
+                bar.update()
     index = {"conditions": conditions, "shards": {n: _checksum(folder / n) for n in names}}
-    write_whole(folder / _INDEX, lambda file: file.write(json.dumps(index).encode()))
-
-
-def _in_parallel(tasks: list, jobs: int, galaxies: Galaxies) -> Iterator[None]:
-    """Makes shards, in worker processes started afresh (a fork may hang beside TensorFlow)."""
-    if jobs == 1:
-        for task in tasks:
-            yield _make_shard(*task, galaxies)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-        futures = [pool.submit(_make_shard, *task) for task in tasks]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    write_json(folder / _INDEX, index)
 
 
 _COLUMNS = (*KNOWN, "bulge_present", "disk_present")
 
 
-def _make_shard(
-    settings: DataSettings, path: Path, number: int, seed: int, galaxies: Galaxies | None = None
-) -> None:
+def _make_shard(task: tuple[DataSettings, Path, int, int, Galaxies | None]) -> None:
     """Writes the records of one shard; the copies of a galaxy are apart by the catalogue."""
+    settings, path, number, seed, galaxies = task
     galaxies = galaxies or open_galaxies(settings)
     stamps = len(galaxies) * settings.copies
     wanted = range(number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, stamps))
@@ -241,7 +221,8 @@ def _make_shard(
         _observe(galaxies, row, copy, settings, seed, record)
         record["conditions"] = [_number(galaxies.conditions[name][row]) for name in names]
     records["split"] = split_of(records["identity"])
-    write_whole(path, lambda file: np.save(file, records))
+    with new_file(path) as partial, open(partial, "wb") as file:
+        np.save(file, records)
 
 
 def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
@@ -284,26 +265,3 @@ def _number(value) -> float:
 def _checksum(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, write) -> None:
-    """Writes a file that gets its final name only when all of it is on disk.
-
-    Args:
-        path: The final name.
-        write: Function of the open binary file.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or f'not all of it: {error}'}); free some "
-            "space and run the same command with --resume, it goes on where it stopped"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,25 +1,17 @@
 """The page that a training leaves behind."""
 
-import base64
-import html
-import io
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 from keras import ops
+from matplotlib.figure import Figure
 
+from btk_generative.runs.report import write_report as write_page
 from btk_generative.training.assess import SHOWN, Results
-from btk_generative.training.dataset import write_whole
 from btk_generative.training.run import Scales
 from btk_generative.training.settings import TrainSettings
 
 _CORNER = 5
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
-    "img{max-width:100%}table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right}"
-    "th{border-bottom:1px solid #222}"
-)
 
 
 def write_report(
@@ -42,60 +34,26 @@ def write_report(
         draw: Function of encoded conditions that returns profiles and fluxes.
         flow: On the latent space, None for a GAN.
     """
-    parts = [_curves(history)]
-    if results.chi_square is not None:
-        parts += [
-            "<h2>Reconstructions</h2><p>Test galaxies: image, reconstruction behind the same PSF, "
-            "whitened residual (grey scale from −4 to 4 standard deviations of the noise).</p>",
-            _reconstructions(results.shown),
-            "<p>Reduced χ² of reconstructions, by F814W magnitude:</p>",
-            _table(results.chi_square),
-        ]
-    parts += [
-        "<h2>Drawn galaxies</h2><p>Unconvolved profiles, four for each set of conditions.</p>",
-        _samples(scales, results, draw),
-        "<p>Medians of observed and drawn galaxies by F814W magnitude, both measured by adaptive "
-        "moments behind the PSF and in noise (flux in counts, size in arcsec, axis ratio):</p>",
-        _table(results.trends),
-    ]
-    if flow is not None:
-        parts += [
-            "<h2>Latent space</h2><p>Test galaxies (blue), the flow given their conditions "
-            "(orange), the prior (grey): the dimensions of which the galaxies say most.</p>",
-            _corner(results, flow),
-        ]
-    title = html.escape(settings.name)
-    page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
-        f"<style>{_STYLE}</style><h1>{title}</h1><p>{html.escape(settings.description)}</p>"
-        + "\n".join(parts)
-        + f"<h2>Settings</h2><pre>{html.escape(settings.model_dump_json(indent=1))}</pre></html>"
+    seen = results.chi_square is not None
+    write_page(
+        path,
+        "training/report.html",
+        title=settings.name,
+        settings=settings,
+        results=results,
+        curves=_curves(history),
+        reconstructions=_reconstructions(results.shown) if seen else None,
+        samples=_samples(scales, results, draw),
+        corner=_corner(results, flow) if flow is not None else None,
     )
-    write_whole(path, lambda file: file.write(page.encode()))
 
 
 def _figure(rows: int, columns: int, width: float, height: float):
-    from matplotlib.figure import Figure
-
     figure = Figure((width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _embed(figure, text: str) -> str:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    encoded = base64.b64encode(content.getvalue()).decode()
-    return f"<img alt='{html.escape(text)}' src='data:image/png;base64,{encoded}'>"
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in table.colnames)
-    rows = ("".join(f"<td>{value:.4g}</td>" for value in row) for row in table)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _curves(history: dict[str, dict]) -> str:
+def _curves(history: dict[str, dict]) -> Figure:
     curves = [
         (fit, name) for fit, values in history.items() for name in values if name[:4] != "val_"
     ]
@@ -111,7 +69,7 @@ def _curves(history: dict[str, dict]) -> str:
             axis.set_ylim(low - 0.1 * (high - low), high + 0.2 * (high - low))
         axis.set(title=f"{fit}: {name.replace('_', ' ')}", xlabel="epoch")
     axes[0, 0].legend(frameon=False)
-    return "<h2>Curves</h2>" + _embed(figure, "loss curves")
+    return figure
 
 
 def _show(axis, image, peak: float) -> None:
@@ -121,7 +79,7 @@ def _show(axis, image, peak: float) -> None:
     axis.set_axis_off()
 
 
-def _reconstructions(shown: dict[str, np.ndarray]) -> str:
+def _reconstructions(shown: dict[str, np.ndarray]) -> Figure:
     count = len(shown["image"])
     figure, axes = _figure(3, count, 1.4 * count, 4.2)
     for column in range(count):
@@ -131,10 +89,10 @@ def _reconstructions(shown: dict[str, np.ndarray]) -> str:
         residual = shown["residual"][column]
         axes[2, column].imshow(residual, origin="lower", cmap="gray", vmin=-4, vmax=4)
         axes[2, column].set_axis_off()
-    return _embed(figure, "images, reconstructions and residuals")
+    return figure
 
 
-def _samples(scales: Scales, results: Results, draw) -> str:
+def _samples(scales: Scales, results: Results, draw) -> Figure:
     """Draws four galaxies for each of eight test galaxies, ordered by their first condition."""
     first = results.contexts[:, 0]
     order = np.argsort(first)
@@ -151,10 +109,10 @@ def _samples(scales: Scales, results: Results, draw) -> str:
         for k in range(4):
             light = profile[4 * column + k]
             _show(axes[k, column], light, light.max())
-    return _embed(figure, "drawn profiles")
+    return figure
 
 
-def _corner(results: Results, flow) -> str:
+def _corner(results: Results, flow) -> Figure:
     """Shows pairs of latent dimensions: test galaxies, the flow, the prior."""
     count, size = results.latents.shape
     rng = np.random.default_rng(0)
@@ -183,4 +141,4 @@ def _corner(results: Results, flow) -> str:
             axis.plot(results.latents[:, b], results.latents[:, a], ".", ms=1.5)
             axis.plot(drawn[:, b], drawn[:, a], ".", ms=1.5)
             axis.set(xlim=(-4, 4), ylim=(-4, 4))
-    return _embed(figure, "latent space")
+    return figure

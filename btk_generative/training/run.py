@@ -1,6 +1,5 @@
 """The folder of a training: what is in it, and how to go on with it."""
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from keras import ops
 
 from btk_generative.config import StrictModel
 from btk_generative.errors import ModelError, OutputError
-from btk_generative.training.dataset import write_whole
+from btk_generative.runs.files import new_file, write_json, write_text
 from btk_generative.training.inputs import Inputs
 from btk_generative.training.settings import GanTraining, TrainSettings, VaeTraining
 
@@ -73,12 +72,7 @@ def save_settings(folder: Path, settings: StrictModel) -> None:
     Raises:
         OutputError: If it cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror})") from error
-    text = settings.model_dump_json(indent=2)
-    write_whole(folder / _SETTINGS, lambda file: file.write(text.encode()))
+    write_text(folder / _SETTINGS, settings.model_dump_json(indent=2))
 
 
 def read_run(folder: Path) -> tuple[VaeTraining | GanTraining, Scales]:
@@ -100,12 +94,12 @@ def read_run(folder: Path) -> tuple[VaeTraining | GanTraining, Scales]:
 def save_scales(folder: Path, scales: Scales) -> None:
     """Writes the scales."""
     values = {"inputs": scales.inputs.as_dict(), "log_flux": scales.log_flux}
-    write_whole(folder / _SCALES, lambda file: file.write(json.dumps(values, indent=1).encode()))
+    write_json(folder / _SCALES, values)
 
 
 def save_metrics(folder: Path, metrics: dict) -> None:
     """Writes what the model's card says of its quality."""
-    write_whole(folder / _METRICS, lambda file: file.write(json.dumps(metrics, indent=1).encode()))
+    write_json(folder / _METRICS, metrics)
 
 
 def read_metrics(folder: Path) -> dict:
@@ -117,9 +111,8 @@ def read_metrics(folder: Path) -> dict:
 def save_weights(network, path: Path) -> None:
     """Writes the weights of a network, for any backend of Keras."""
     arrays = [ops.convert_to_numpy(variable) for variable in network.variables]
-    content = io.BytesIO()
-    np.savez(content, *arrays)
-    write_whole(path, lambda file: file.write(content.getvalue()))
+    with new_file(path) as partial, open(partial, "wb") as file:
+        np.savez(file, *arrays)
 
 
 def load_weights(network, path: Path) -> None:

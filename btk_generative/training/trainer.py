@@ -9,8 +9,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from btk_generative.errors import ModelError
+from btk_generative.runs.files import new_file, write_text
 from btk_generative.training.batches import Stream
-from btk_generative.training.dataset import write_whole
 from btk_generative.training.settings import FitSettings
 from btk_generative.training.trainable import Trainable
 
@@ -141,8 +141,9 @@ class _Checkpoint(keras.callbacks.Callback):
         arrays |= {f"best_{i}": value for i, value in enumerate(self._best)}
         history = json.dumps(self.history, indent=1)
         arrays["history"] = np.array(history)
-        write_whole(self._folder / "checkpoint.npz", lambda file: np.savez(file, **arrays))
-        write_whole(self._folder / "history.json", lambda file: file.write(history.encode()))
+        with new_file(self._folder / "checkpoint.npz") as partial, open(partial, "wb") as file:
+            np.savez(file, **arrays)
+        write_text(self._folder / "history.json", history)
 
     def _load(self, path):
         try:

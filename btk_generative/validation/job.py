@@ -16,6 +16,7 @@ import btk_generative
 from btk_generative.conditions import from_cosmos
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.output import new_folder
+from btk_generative.runs.workers import Workers
 from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch
 from btk_generative.validation.cosmos import CosmosSample
@@ -24,7 +25,7 @@ from btk_generative.validation.published import read_published
 from btk_generative.validation.real_stamps import DRAWS, RealStamps
 from btk_generative.validation.report import write_report
 from btk_generative.validation.stamps import read_psfs
-from btk_generative.validation.workers import Workers
+from btk_generative.validation.tasks import measured_by
 
 if TYPE_CHECKING:
     from btk_generative.models import GenerativeModel
@@ -135,10 +136,10 @@ def run(
             others.append(sections.real_stamps(model, stamps, draws, seed, workers))
         tables = {}
         if sample.has_images:
-            tables["real"] = vstack(workers.measure(arms.real(rows), len(rows), "real"))
+            tables["real"] = vstack(measured_by(workers, arms.real(rows), len(rows), "real"))
         batches = arms.parametric(rows)
-        tables["parametric"] = vstack(workers.measure(batches, len(rows), "parametric"))
-        tables["model"] = vstack(workers.measure(arms.drawn(rows), len(rows), "model"))
+        tables["parametric"] = vstack(measured_by(workers, batches, len(rows), "parametric"))
+        tables["model"] = vstack(measured_by(workers, arms.drawn(rows), len(rows), "model"))
         lacking = [k for k in STATISTICS if not np.isfinite(measured(tables["model"])[k]).any()]
         if lacking:
             raise ModelError(
@@ -146,7 +147,7 @@ def run(
                 f"{len(rows)} galaxies; look at some with btk-generative draw"
             )
         twice = map(PairBatch, arms.drawn(few), arms.drawn(few, draw=1))
-        pairs = vstack(workers.measure(twice, len(few), "second draw"))
+        pairs = vstack(measured_by(workers, twice, len(few), "second draw"))
         table = distance_table(distributions, tables, seed)
         made = (
             partial(sections.distances, table, distributions, tables),

@@ -14,6 +14,7 @@ from btk_generative.conditions import from_cosmos, half_light_radius
 from btk_generative.galaxies import GalaxySampler
 from btk_generative.models.profiles import LightProfiles
 from btk_generative.randomness import stream
+from btk_generative.runs.workers import Workers
 from btk_generative.validation import conditional, figures
 from btk_generative.validation.arms import Arms
 from btk_generative.validation.cosmos import CosmosSample
@@ -29,7 +30,7 @@ from btk_generative.validation.real_stamps import (
     two_sample,
 )
 from btk_generative.validation.report import Section
-from btk_generative.validation.workers import Workers
+from btk_generative.validation.tasks import measured_by
 
 if TYPE_CHECKING:
     from btk_generative.models import GenerativeModel
@@ -243,7 +244,7 @@ def real_stamps(
     n = len(stamps)
     noise = np.random.default_rng(stream(seed)).integers(1, 2**31, size=(draws + 1, n))
     tasks = (StampTask(stamps, i, int(noise[0, i])) for i in range(n))
-    real = workers.measure(tasks, n, "real stamps")
+    real = measured_by(workers, tasks, n, "real stamps")
     fits = [fit for _, fit, _ in real]
     sampler = GalaxySampler(model, seed=seed)
     given = sampler.from_conditions(
@@ -260,7 +261,7 @@ def real_stamps(
                 StampTask(stamps, i, int(noise[draw + 1, i]), galaxy)
                 for i, galaxy in enumerate(several)
             )
-            drawn[name].append(workers.measure(tasks, n, f"stamps, {name}"))
+            drawn[name].append(measured_by(workers, tasks, n, f"stamps, {name}"))
     features = {
         name: np.array([[values for *_, values in measured] for measured in several])
         for name, several in drawn.items()
