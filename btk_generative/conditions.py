@@ -11,8 +11,8 @@ import difflib
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
-from scipy.special import gamma, gammainc, gammaincinv
 
+from btk_generative import sersic
 from btk_generative.errors import CatalogError, ModelError
 from btk_generative.inputs import COMPONENTS, component_of, is_presence
 
@@ -190,9 +190,7 @@ def fitted_position_angle(records: np.ndarray) -> np.ndarray:
 def half_light_radius(conditions: Table, rows=slice(None)) -> np.ndarray:
     """Returns the radius that holds half the light of bulge and disk together.
 
-    Both are taken as circular, of the circularised size, with Sersic index 4 and 1: the share of
-    the light within r is the regularised incomplete gamma function P(2n, b_n (r / r_e)^(1/n))
-    (Graham & Driver 2005, PASA 22, 118, equation 2).
+    Both are taken as circular, of the circularised size, with Sersic index 4 and 1.
 
     Args:
         conditions: Table with the sizes and fluxes of `from_catsim`.
@@ -214,32 +212,8 @@ def half_light_radius(conditions: Table, rows=slice(None)) -> np.ndarray:
     mixed = np.flatnonzero(high > low)
     if len(mixed):
         parts = (bulge[mixed], share[mixed], 4), (disk[mixed], 1 - share[mixed], 1)
-        found[mixed] = _solve_half_light(parts, low[mixed], high[mixed])
+        found[mixed] = sersic.half_light_radius(parts)
     return found
-
-
-def _solve_half_light(parts, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Returns the half-light radii of sums of Sersic profiles, by Newton's method in log radius.
-
-    Args:
-        parts: Half-light radii, shares of the light and index of each profile.
-        low: Radii below the wanted ones.
-        high: Radii above.
-    """
-    radius, found = np.sqrt(low * high), np.zeros(len(low), dtype=bool)
-    for _ in range(100):  # five or six do, unless the sizes are orders of magnitude apart
-        light = slope = 0.0
-        for size, share, n in parts:
-            x = gammaincinv(2 * n, 0.5) * (radius / size) ** (1 / n)
-            light = light + share * gammainc(2 * n, x)
-            slope = slope + share * x ** (2 * n) * np.exp(-x) / (n * gamma(2 * n))
-        low, high = np.where(light < 0.5, radius, low), np.where(light < 0.5, high, radius)
-        step = radius * np.exp(np.clip((0.5 - light) / slope, -5, 5))
-        step = np.where((low <= step) & (step <= high), step, np.sqrt(low * high))
-        radius, found = np.where(found, radius, step), found | (abs(step / radius - 1) < 1e-9)
-        if found.all():
-            break
-    return radius
 
 
 def lacks(conditions: Table, component: str) -> np.ndarray:

@@ -14,11 +14,7 @@ from astropy.table import Table
 
 from btk_generative.errors import CatalogError
 from btk_generative.models import LightProfiles
-
-_B1, _B4 = 1.6783469900166605, 7.669249442500804  # Sersic's b of the half-light radius, n = 1, 4
-# flux of exp(-b r^(1/n)) within all radii, for a half-light radius of 1
-_FLUX1 = 2 * np.pi / _B1**2
-_FLUX4 = 8 * np.pi * 5040 / _B4**8
+from btk_generative.sersic import surface_brightness
 
 
 def bulge_shares(table: Table, bands) -> tuple[np.ndarray, np.ndarray]:
@@ -81,10 +77,7 @@ def split(
         turn = np.asarray(angle[part])
         cosine, sine = (f(turn)[:, None, None] for f in (np.cos, np.sin))
         major, minor = x * cosine + y * sine, y * cosine - x * sine
-        radius = np.hypot(major / a, minor / b)
-        if n == 1:
-            return np.exp(-_B1 * radius) / (_FLUX1 * a * b)
-        return np.exp(-_B4 * radius**0.25) / (_FLUX4 * a * b)
+        return surface_brightness(np.hypot(major / a, minor / b), n) / (a * b)
 
     bulge, disk = component("bulge", 4), component("disk", 1)
     share = share[:, None, None]
