@@ -5,6 +5,7 @@ says of an input is the domain of its training; what is said here holds for ever
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -52,22 +53,24 @@ class Input:
         return ((values <= low) if self.open else (values < low)) | (values > high)
 
 
-_SIZE = {"limits": (0.0, np.inf), "open": True, "fault": "is not a size"}
-_RATIO = {
-    "limits": (0.0, 1.0),
-    "open": True,
-    "fault": "is not an axis ratio, which must be above 0 and <= 1",
-}
-_FLUX = {"limits": (0.0, np.inf), "open": True, "fault": "is negative"}
+_POSITIVE = (0.0, np.inf)
+_Size = partial(Input, logarithmic=True, limits=_POSITIVE, open=True, fault="is not a size")
+_Flux = partial(Input, logarithmic=True, limits=_POSITIVE, open=True, fault="is negative")
+_Ratio = partial(
+    Input,
+    limits=(0.0, 1.0),
+    open=True,
+    fault="is not an axis ratio, which must be above 0 and <= 1",
+)
 
 
 def _component(part: str) -> tuple[Input, ...]:
     size = f"half-light radius of the {part}, circularised"
     flux = f"flux of the {part}, 25.94 - 2.5 log10 flux = F814W magnitude"
     return (
-        Input(f"{part}_hlr", size, "arcsec", part, "hlr", logarithmic=True, **_SIZE),
-        Input(f"{part}_q", f"axis ratio of the {part}", "", part, "q", **_RATIO),
-        Input(f"{part}_flux", flux, "count", part, "flux", logarithmic=True, **_FLUX),
+        _Size(f"{part}_hlr", size, "arcsec", part, "hlr"),
+        _Ratio(f"{part}_q", f"axis ratio of the {part}", "", part, "q"),
+        _Flux(f"{part}_flux", flux, "count", part, "flux"),
         Input(f"{part}_present", f"1 if the galaxy has a {part}, else 0", "", part, "present"),
     )
 
@@ -85,13 +88,7 @@ INPUTS = {
             otherwise=0.0,
         ),
         Input("mag_auto", "F814W magnitude of SExtractor", "mag"),
-        Input(
-            "flux_radius",
-            "half-light radius of SExtractor, pixels of 0.03 arcsec",
-            "pix",
-            logarithmic=True,
-            **_SIZE,
-        ),
+        _Size("flux_radius", "half-light radius of SExtractor, pixels of 0.03 arcsec", "pix"),
     )
 }
 """Every input that is known, by name."""
