@@ -13,7 +13,6 @@ from btk_generative.compare.config import CompareConfig, DeblenderConfig, deblen
 from btk_generative.compare.metrics import measure, reference_band, truth_rows
 from btk_generative.compare.twin import fitted_twin
 from btk_generative.draw import GenerativeGenerator, ParametricGenerator, SurveyBatch
-from btk_generative.draw.sampling import IndexedSampling
 
 CONTEXT = ("mag", "snr", "blendedness", "separation", "hlr")
 """What the curves are drawn against; the same for all arms, from the first."""
@@ -42,20 +41,19 @@ class Bench:
         shared = {key: value for key, value in options.items() if key in accepted}
         self._generators = {}
         for arm in set(config.arms) - {"fitted"} | ({"generative"} & set(_needs(config.arms))):
-            sampling = IndexedSampling(config.sampling.build(config.seed), config.seed)
+            sampling = config.sampling.build(config.seed)
             if arm == "generative":
                 made = GenerativeGenerator(catalog, sampling, self.survey, batch_size=1, **options)
             else:
                 made = ParametricGenerator(catalog, sampling, self.survey, batch_size=1, **shared)
-            self._generators[arm] = (made, sampling)
+            self._generators[arm] = made
         most = sampling.max_number
         self._deblenders = [(entry, _build(entry, most, self)) for entry in config.deblenders]
 
     def draw(self, blend: int) -> dict[str, SurveyBatch]:
         """Returns a batch of one blend for each arm."""
         drawn = {}
-        for arm, (generator, sampling) in self._generators.items():
-            sampling.blend = blend
+        for arm, generator in self._generators.items():
             generator.seek(blend, 1)
             drawn[arm] = next(generator)
         if "fitted" in self.config.arms:
