@@ -26,4 +26,4 @@ class OutputError(GenerativeError, OSError):
 
 
 class DeblenderMissing(GenerativeError, ImportError):
-    """A deblender's package is not installed, is another one of its name, or cannot work."""
+    """A package to deblend or fit with is not installed, is another of its name, or cannot work."""

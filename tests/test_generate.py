@@ -371,7 +371,7 @@ class TestSampling:
         lonely = btk.sampling_functions.FriendsOfFriendsSampling(link_distance=0.001)
         with pytest.raises(
             ConfigError,
-            match=r"FriendsOfFriendsSampling cannot make a blend .* 100 attempts\): No groups",
+            match=r"FriendsOfFriends.* 100 attempts\): No groups",
         ):
             IndexedSampling(lonely)(table)
 

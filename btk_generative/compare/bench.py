@@ -11,7 +11,7 @@ from btk.survey import get_surveys
 
 from btk_generative.compare.config import CompareConfig, DeblenderConfig, deblender_class
 from btk_generative.compare.metrics import measure, reference_band, truth_rows
-from btk_generative.compare.twin import fitted_twin
+from btk_generative.compare.twin import check_jax, fitted_twin
 from btk_generative.draw import GenerativeGenerator, ParametricGenerator, SurveyBatch
 
 CONTEXT = ("mag", "snr", "blendedness", "separation", "hlr")
@@ -33,6 +33,8 @@ class Bench:
         Raises:
             GenerativeError: If something that is asked for cannot be had.
         """
+        if "fitted" in config.arms:
+            check_jax()
         self.config = config
         catalog, self.survey = config.catalog.read(), get_surveys(config.survey[0])
         self.band = reference_band(self.survey)

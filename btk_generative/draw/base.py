@@ -66,8 +66,8 @@ class StreamGenerator(DrawBlendsGenerator):
     """A BTK generator of which every galaxy and all noise are functions of seed and indices.
 
     The blends of a seed are the same for any batch size, number of jobs and order, and a galaxy is
-    the same in every band and survey. The truth tables carry, besides BTK's columns, ``blend_index``
-    and ``galaxy_index``, which together with the seed identify a galaxy for good.
+    the same in every band and survey. The truth tables carry, besides BTK's columns,
+    ``blend_index`` and ``galaxy_index``, which together with the seed identify a galaxy for good.
 
     Subclasses say what a galaxy looks like.
     """
