@@ -1,6 +1,7 @@
 """Runs the command line in this process on what nobody should give it."""
 
 import contextlib
+import functools
 import io
 import shutil
 import sys
@@ -10,7 +11,10 @@ import h5py
 import numpy as np
 
 from btk_generative import cli
-from btk_generative.draw import job
+from btk_generative.draw import generative, job
+from btk_generative.models import load_model
+
+_load_model = functools.cache(load_model)
 
 
 def run(monkeypatch, *arguments) -> tuple[int, str]:
@@ -37,7 +41,8 @@ def run(monkeypatch, *arguments) -> tuple[int, str]:
 
 def draw(monkeypatch, tmp_path, config, *changes):
     """Draws; returns the images, float64, one after another, or the error's line."""
-    monkeypatch.setattr(job, "save_figure", lambda *_: None)  # which takes longest
+    monkeypatch.setattr(job, "save_figure", lambda *_: None)  # which takes long
+    monkeypatch.setattr(generative, "load_model", _load_model)
     output = tmp_path / "out"
     sets = [part for change in changes for part in ("--set", change)]
     code, error = run(monkeypatch, "draw", config, "--output", output, *sets)

@@ -5,12 +5,12 @@ What ends with exit code 0 and should not change anything draws what the origina
 
 import random
 
+import fuzzing
 import numpy as np
 import pytest
 import yaml
 from astropy.table import MaskedColumn, Table
 
-import fuzzing
 from btk_generative.catalogs import mock_catsim
 from btk_generative.compare.config import CompareConfig
 from btk_generative.config import DrawConfig, load_config
@@ -197,8 +197,10 @@ def test_what_says_the_same_draws_the_same(tmp_path, monkeypatch):
 
 # --- catalogue files ---------------------------------------------------------------------------
 
-DRAWN = ("ra dec redshift fluxnorm_bulge fluxnorm_disk fluxnorm_agn a_b b_b a_d b_d pa_bulge pa_disk"
-         " i_ab r_ab").split()  # fmt: skip
+DRAWN = (
+    *("ra", "dec", "redshift", "fluxnorm_bulge", "fluxnorm_disk", "fluxnorm_agn", "a_b", "b_b"),
+    *("a_d", "b_d", "pa_bulge", "pa_disk", "i_ab", "r_ab"),
+)
 
 
 def bytes_changed(content, dice):
@@ -271,15 +273,13 @@ def value_changed(table, dice):
         "vector": lambda: np.stack([values, values], axis=1),
         "complex": lambda: values + 0j,
         "masked": lambda: MaskedColumn(values, mask=np.arange(len(values)) == row),
-        "all masked": lambda: MaskedColumn(values, mask=True),
+        "all-masked": lambda: MaskedColumn(values, mask=True),
         "boolean": lambda: values > np.median(values),
     }[deed]()
-    return table, (deed, name), deed in ("masked", "all masked")
+    return table, (deed, name), deed in ("masked", "all-masked")
 
 
-DEEDS = ("nan inf -inf negative missing empty text vector complex masked boolean".split()) + [
-    "all masked"
-]
+DEEDS = "nan inf -inf negative missing empty text vector complex masked boolean all-masked".split()
 
 
 @pytest.mark.parametrize("ending", ["fits", "parquet"])

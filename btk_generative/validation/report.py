@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from btk_generative.validation.distances import PUBLISHED_NOISE, SANITY_LIMIT, Sanity
+from btk_generative.validation.held_out import HeldOut
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em;
@@ -51,18 +52,27 @@ class Section:
 
 
 def write_report(
-    folder: Path, title: str, check: Sanity, sections: list[Section], summary: dict
+    folder: Path,
+    title: str,
+    seen: HeldOut,
+    check: Sanity,
+    sections: list[Section],
+    summary: dict,
 ) -> None:
     """Writes ``index.html``, ``summary.json`` and a CSV file per section that has a table.
 
     Args:
         folder: An existing folder.
         title: Heading of the page.
-        check: The sanity check, with which the page begins.
+        seen: Whether the model was trained on these galaxies, with which the page begins.
+        check: The sanity check, which is next.
         sections: Parts of the page, in their order.
         summary: Numbers for ``summary.json``; they must be plain Python values.
     """
     parts = [f"<h1>{html.escape(title)}</h1>"]
+    parts.append(
+        f'<p class="{"good" if seen.trained_on == 0 else "bad"}">{html.escape(seen.statement)}</p>'
+    )
     parts.append(
         f'<p class="{"good" if check.passed else "bad"}">Sanity check: the parametric arm of '
         f"{summary['galaxies']} galaxies must lie within W1/sd = {SANITY_LIMIT} of the published "
