@@ -61,7 +61,7 @@ def main():
             return network_inputs(data, data.read(rows), inputs, flips)
 
         print(f"read and mirror          {rate(read, len(rows)):8.0f} stamps/s")
-        vae = build_vae(SETTINGS, Scales(inputs, (1.0, 1.0)))
+        vae = build_vae(SETTINGS, Scales(inputs, (1.0, 1.0), ""))
         vae.compile(optimizer="adam", jit_compile=keras.backend.backend() == "jax")
         batch = read()
         gpu = any("gpu" in name.lower() for name in keras.distribution.list_devices())

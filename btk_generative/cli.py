@@ -84,3 +84,10 @@ def main() -> None:
     except (GenerativeError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        print(
+            f"error: not enough memory ({error}); make the stamps, the number of galaxies in a"
+            " blend, the batches or the catalogue smaller",
+            file=sys.stderr,
+        )
+        sys.exit(2)

@@ -47,6 +47,12 @@ def check_catsim(table: Table, bands: tuple[str, ...] = ()) -> None:
             close = difflib.get_close_matches(name, table.colnames, n=1)
             hint = f"; rename '{close[0]}' if that is what it holds" if close else ""
             raise CatalogError(f"{where}: column '{name}' is missing{hint}")
+        if table[name].dtype.kind not in "iuf" or table[name].ndim != 1:
+            shape = "" if table[name].ndim == 1 else f" of shape {table[name].shape[1:]}"
+            raise CatalogError(
+                f"{where}: column '{name}' holds {table[name].dtype} values{shape}, where a galaxy"
+                " has one real number; convert it"
+            )
     if len(table) == 0:
         raise CatalogError(f"{where}: the catalogue is empty; give one with at least one galaxy")
 

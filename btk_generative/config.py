@@ -1,17 +1,20 @@
 """Configuration files: YAML, checked against a schema before anything is drawn."""
 
 import inspect
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -20,6 +23,12 @@ from pydantic import (
 from btk_generative.errors import ConfigError, suggest
 
 Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def _not_nan(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("input should be a number")
+    return value
 
 
 class StrictModel(BaseModel):
@@ -58,6 +67,27 @@ class CatalogConfig(StrictModel):
         return read_catalog(self.path, self.format, self.max_mag, self.region, self.sed_library)
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Magnitude = Annotated[float, AfterValidator(_not_nan)]
+
+_SAMPLING_ARGUMENTS = {
+    "stamp_size": Annotated[Finite, Field(gt=0)],
+    "max_number": PositiveInt,
+    "min_number": NonNegativeInt,
+    "max_shift": Annotated[Finite, Field(ge=0)] | None,
+    "seed": NonNegativeInt,
+    "density": Annotated[Finite, Field(ge=0)],
+    "link_distance": Annotated[Finite, Field(gt=0)],
+    "max_mag": Magnitude,
+    "min_mag": Magnitude,
+    "bright_cut": Magnitude,
+    "dim_cut": Magnitude,
+    "mag_name": str,
+    "shear": tuple[Finite, Finite],
+}
+"""What the arguments of BTK's sampling functions may be; BTK looks at none of these numbers."""
+
+
 class SamplingConfig(BaseModel):
     """A BTK sampling function and its arguments, beside the name."""
 
@@ -66,13 +96,16 @@ class SamplingConfig(BaseModel):
     function: str = "DefaultSampling"
 
     @model_validator(mode="after")
-    def _arguments_exist(self):
+    def _arguments_make_sense(self):
         accepted = inspect.signature(self._class()).parameters
-        for name in self.model_extra:
+        given = {name: argument.default for name, argument in accepted.items()}
+        for name, value in self.model_extra.items():
             if name not in accepted:
                 raise ValueError(
                     f"{self.function} has no argument '{name}'{suggest(name, accepted)}"
                 )
+            given[name] = self.model_extra[name] = _checked(name, value)
+        _check_together(given)
         return self
 
     def _class(self):
@@ -101,6 +134,37 @@ class SamplingConfig(BaseModel):
             return self._class()(**{"seed": seed, **self.model_extra})
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"sampling: {self.function}: {error}") from error
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Returns an argument of a sampling function as what it must be."""
+    if name not in _SAMPLING_ARGUMENTS:
+        return value
+    if isinstance(value, bool):  # which pydantic takes for 0 or 1
+        raise ValueError(f"{name}: input should be a number, not {value}")
+    try:
+        return TypeAdapter(_SAMPLING_ARGUMENTS[name]).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {_phrase(error.errors()[0])}, not {value!r}") from error
+
+
+def _check_together(given: dict) -> None:
+    """Checks arguments of a sampling function, those that are not given by their defaults."""
+    for least, most in (
+        ("min_number", "max_number"),
+        ("min_mag", "max_mag"),
+        ("bright_cut", "dim_cut"),
+    ):
+        if least in given and most in given and given[least] > given[most]:
+            raise ValueError(f"{least}={given[least]} is more than {most}={given[most]}")
+    shift, size = given.get("max_shift"), given["stamp_size"]
+    if shift is not None and shift > size / 2:
+        raise ValueError(
+            f"max_shift={shift} puts galaxies outside a stamp of stamp_size={size} arcsec; it may"
+            f" be {size / 2} at most"
+        )
+    if math.hypot(*given.get("shear", (0, 0))) >= 1:
+        raise ValueError(f"shear={list(given['shear'])} must be below 1 in size")
 
 
 def _as_mapping(value: Any) -> Any:
@@ -230,11 +294,16 @@ def _explain(problem: dict, schema: type[BaseModel]) -> str:
         return f"unknown key '{key}'{suggest(str(problem['loc'][-1]), schema.model_fields)}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = _phrase(problem)
     if problem["type"] == "value_error" or not key:
         return f"{key}: {message}" if key else message
     return f"key '{key}': {message}, not {problem['input']!r}"
+
+
+def _phrase(problem: dict) -> str:
+    """Returns what pydantic says of a value, as a part of a sentence."""
+    message = problem["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
 def _field_schema(schema: type[BaseModel], name: str) -> type[BaseModel]:

@@ -29,7 +29,7 @@ class OutputError(GenerativeError, OSError):
 
 
 class DeblenderMissing(GenerativeError, ImportError):
-    """A deblender's package is not installed, is another one of its name, or cannot work."""
+    """A package to deblend or fit with is not installed, is another of its name, or cannot work."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

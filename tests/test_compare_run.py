@@ -328,6 +328,46 @@ def fake(folder, monkeypatch, content="", autograd=None):
     forget_scarlet(monkeypatch)
 
 
+WITHOUT_JAX = """
+import sys
+sys.modules["jax"] = sys.modules["scarlet2"] = None
+from btk_generative import cli
+for name, *changes in (
+    ("default",),
+    ("fitted", "deblenders=[sep]"),
+    ("scarlet2", "arms=[parametric,generative]"),
+    ("sep", "deblenders=[sep]", "arms=[parametric,generative]"),
+):
+    sets = [part for change in changes for part in ("--set", change)]
+    sys.argv = ["", "compare", "c.yaml", "--output", name, *sets]
+    try:
+        cli.main()
+    except SystemExit as end:
+        print("ended", name, end.code or 0, file=sys.stderr)
+"""
+
+
+def test_without_jax(tmp_path):
+    """It is asked for where it is needed, before anything is drawn, and only there."""
+    (tmp_path / "c.yaml").write_text(
+        "catalog: {mock: 300}\nblends: 1\ncontrol: false\n"
+        "sampling: {stamp_size: 6.0, max_number: 2, max_mag: 23, max_shift: 1.0}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JAX], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    said = [x for x in done.stderr.splitlines() if x.startswith(("error: ", "ended "))]
+    install = "pip install 'btk-generative[scarlet2]'"
+    assert said[0] == said[2] and said[0].startswith(f"error: arm 'fitted' needs JAX: {install}")
+    assert said[4] == f"error: scarlet2 is not installed: {install}"
+    assert said[1::2][:2] == ["ended default 2", "ended fitted 2"]
+    assert said[5:] == ["ended scarlet2 2", "ended sep 0"]
+    assert (tmp_path / "sep/report.html").exists()
+    for name in ("default", "fitted", "scarlet2"):
+        assert not any((tmp_path / name).iterdir())
+
+
 def test_missing_scarlet_says_where_it_is(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     forget_scarlet(monkeypatch)

@@ -17,6 +17,7 @@ from surveycodex.utilities import mag2counts, mean_sky_level
 from btk_generative import catalogs, load_model
 from btk_generative.draw import (
     GenerativeGenerator,
+    IndexedSampling,
     ParametricGenerator,
     SurveyBatch,
     SurveyBatches,
@@ -102,7 +103,8 @@ def counts(table, survey):
 def test_a_batch_has_btks_form(catalog, model, lsst):
     options = {"batch_size": 3, "seed": 1}
     batch = next(GenerativeGenerator(catalog, sampling(), lsst, model=model, **options))
-    theirs = next(btk.draw_blends.CatsimGenerator(catalog, sampling(), lsst, **options))
+    indexed = IndexedSampling(sampling())
+    theirs = next(btk.draw_blends.CatsimGenerator(catalog, indexed, lsst, **options))
     assert isinstance(batch, btk.blend_batch.BlendBatch)
     for name in ("blend_images", "isolated_images"):
         mine, reference = getattr(batch, name), getattr(theirs, name)
@@ -430,7 +432,8 @@ def test_background_noise_does_not_depend_on_the_galaxies(catalog, model, lsst):
 def test_the_parametric_generator_draws_what_btk_draws(catalog, lsst):
     options = {"batch_size": 2, "add_noise": "none"}
     mine = next(ParametricGenerator(catalog, sampling(), lsst, **options))
-    theirs = next(btk.draw_blends.CatsimGenerator(catalog, sampling(), lsst, **options))
+    indexed = IndexedSampling(sampling())
+    theirs = next(btk.draw_blends.CatsimGenerator(catalog, indexed, lsst, **options))
     assert np.array_equal(mine.isolated_images, theirs.isolated_images)
 
 

@@ -110,6 +110,8 @@ def test_vae_from_configuration_to_model_and_report(trained, configure):
     model, page = check_model(output, rows)
     assert [given.name for given in model.inputs] == [*SEVEN, "bulge_present", "disk_present"]
     assert not model.oriented and model.card["pixel_scale"] == 0.06
+    source = "mock catalogue of btk_generative, 64 rows from 0"
+    assert model.card["provenance"]["data"] == source
     for title in ("Curves", "Reconstructions", "Drawn galaxies", "Latent space"):
         assert f"<h2>{title}</h2>" in page
     assert any((output / "vae" / "logs").iterdir()) and any((output / "flow" / "logs").iterdir())

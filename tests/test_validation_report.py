@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import MappingProxyType
 
 import galsim
 import numpy as np
@@ -28,6 +29,7 @@ PSF = galsim.Moffat(beta=3, fwhm=0.1)
 class SmoothModel(GenerativeModel):
     """Draws what it is asked for as an exponential disk, with a random bright spot."""
 
+    card = MappingProxyType({"provenance": {"data": "cosmos_25.2_parametric.fits, 30 rows from 5"}})
     name, sha256, random_size, stamp_size, oriented = "smooth", "0" * 64, 2, SIZE, True
     inputs = (
         ModelInput("zphot", "", 0.0, 6.0),
@@ -201,6 +203,10 @@ def test_the_report_is_complete_and_repeats_to_the_bit(data, few_stamps, tmp_pat
     page = (folder / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 7
     assert "http" not in page
+    said = "The model was trained on 19 of the 24 galaxies measured here"
+    assert page.split("</h1>")[1].startswith(f'<p class="bad">{said}')
+    assert summary["held_out"]["trained_on"] == 19
+    assert summary["held_out"]["statement"].startswith(said)
     names = {path.name for path in folder.glob("*.csv")}
     assert names == {
         "distances.csv", "splits.csv", "fidelity.csv", "real_stamps.csv",

@@ -171,6 +171,6 @@ def _readable(path):
         yield
     except CatalogError:
         raise
-    except (OSError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # on a damaged file the readers raise anything
         text = " ".join(str(error).split()) or type(error).__name__
         raise CatalogError(f"{path}: cannot be read ({text})") from error

@@ -11,9 +11,8 @@ from btk.survey import get_surveys
 
 from btk_generative.compare.config import CompareConfig, DeblenderConfig, deblender_class
 from btk_generative.compare.metrics import measure, reference_band, truth_rows
-from btk_generative.compare.twin import fitted_twin
+from btk_generative.compare.twin import check_jax, fitted_twin
 from btk_generative.draw import GenerativeGenerator, ParametricGenerator, SurveyBatch
-from btk_generative.draw.sampling import IndexedSampling
 
 CONTEXT = ("mag", "snr", "blendedness", "separation", "hlr")
 """What the curves are drawn against; the same for all arms, from the first."""
@@ -34,6 +33,8 @@ class Bench:
         Raises:
             GenerativeError: If something that is asked for cannot be had.
         """
+        if "fitted" in config.arms:
+            check_jax()
         self.config = config
         catalog, self.survey = config.catalog.read(), get_surveys(config.survey[0])
         self.band = reference_band(self.survey)
@@ -42,20 +43,19 @@ class Bench:
         shared = {key: value for key, value in options.items() if key in accepted}
         self._generators = {}
         for arm in set(config.arms) - {"fitted"} | ({"generative"} & set(_needs(config.arms))):
-            sampling = IndexedSampling(config.sampling.build(config.seed), config.seed)
+            sampling = config.sampling.build(config.seed)
             if arm == "generative":
                 made = GenerativeGenerator(catalog, sampling, self.survey, batch_size=1, **options)
             else:
                 made = ParametricGenerator(catalog, sampling, self.survey, batch_size=1, **shared)
-            self._generators[arm] = (made, sampling)
+            self._generators[arm] = made
         most = sampling.max_number
         self._deblenders = [(entry, _build(entry, most, self)) for entry in config.deblenders]
 
     def draw(self, blend: int) -> dict[str, SurveyBatch]:
         """Returns a batch of one blend for each arm."""
         drawn = {}
-        for arm, (generator, sampling) in self._generators.items():
-            sampling.blend = blend
+        for arm, generator in self._generators.items():
             generator.seek(blend, 1)
             drawn[arm] = next(generator)
         if "fitted" in self.config.arms:

@@ -104,7 +104,7 @@ class Scarlet2Deblender(Deblender):
             raise ConfigError(f"scarlet2: components must be 1 or 2, not {components!r}")
         if box % 2 == 0 or box < 11:
             raise ConfigError(f"scarlet2: box must be odd and at least 11, not {box!r}")
-        if importlib.util.find_spec("scarlet2") is None:
+        if not all(map(importlib.util.find_spec, ("jax", "scarlet2"))):
             raise DeblenderMissing(
                 "scarlet2 is not installed: pip install 'btk-generative[scarlet2]'"
             )

@@ -1,5 +1,6 @@
 """Galaxies replaced by a parametric fit to themselves: same size, shape and flux, no structure."""
 
+import importlib.util
 from functools import cache
 
 import galsim
@@ -8,11 +9,25 @@ from btk.blend_batch import BlendBatch
 
 from btk_generative.conditions import agn_share
 from btk_generative.draw import SurveyBatch
+from btk_generative.errors import DeblenderMissing
 
 _ITERATIONS = 30
 _LOG_SIZE, _SHAPE, _LIGHT = slice(2, 4), slice(4, 8), slice(8, 10)
 _EXPONENTIAL_SCALE = 1.6783469900166605  # half-light radius over scale length
 _PRIOR = 1e-3  # weight of the start, relative to the image: holds what the image does not say
+
+
+def check_jax() -> None:
+    """Checks that JAX, with which galaxies are fitted, is installed.
+
+    Raises:
+        DeblenderMissing: If not.
+    """
+    if importlib.util.find_spec("jax") is None:
+        raise DeblenderMissing(
+            "arm 'fitted' needs JAX: pip install 'btk-generative[scarlet2]', or leave the arm out,"
+            " arms: [parametric, generative]"
+        )
 
 
 def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
@@ -29,7 +44,11 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
 
     Returns:
         A new batch with the same truth tables.
+
+    Raises:
+        DeblenderMissing: If JAX is not installed.
     """
+    check_jax()
     index = list(batch.survey.available_filters).index(band)
     scale = batch.survey.pixel_scale.to_value("arcsec")
     size = batch.image_size

@@ -26,6 +26,7 @@ from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.memory import Memory
 from btk_generative.draw.noise import add_noise, sky_levels
 from btk_generative.draw.rows import Rows, SampledRows
+from btk_generative.draw.sampling import IndexedSampling, by_index
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
@@ -64,9 +65,9 @@ class Part:
 class StreamGenerator(DrawBlendsGenerator):
     """A BTK generator of which every galaxy and all noise are functions of seed and indices.
 
-    The blends of a seed are the same for any batch size and number of jobs, and a galaxy is the
-    same in every band and survey. The truth tables carry, besides BTK's columns, ``blend_index``
-    and ``galaxy_index``, which together with the seed identify a galaxy for good.
+    The blends of a seed are the same for any batch size, number of jobs and order, and a galaxy is
+    the same in every band and survey. The truth tables carry, besides BTK's columns,
+    ``blend_index`` and ``galaxy_index``, which together with the seed identify a galaxy for good.
 
     Subclasses say what a galaxy looks like.
     """
@@ -92,6 +93,8 @@ class StreamGenerator(DrawBlendsGenerator):
         Args:
             catalog: BTK catalogue in the CatSim schema.
             sampling_function: BTK sampling function, which makes blends of the catalogue's rows.
+                Those of a function of BTK depend on its seed and their index only (see
+                `IndexedSampling`); a function of your own is asked for them in order.
             surveys: BTK survey or list of them.
             batch_size: Number of blends in a batch.
             njobs: Number of threads that draw.
@@ -112,12 +115,18 @@ class StreamGenerator(DrawBlendsGenerator):
             ("seed", seed, 0),
             ("njobs", njobs, 1),
             ("batch_size", batch_size, 1),
+            ("max_number of the sampling function", sampling_function.max_number, 1),
         ):
             if not isinstance(value, int | np.integer) or value < least:
                 raise ConfigError(f"{name} must be an integer of at least {least}, not {value!r}")
+        if not 0 < sampling_function.stamp_size < math.inf:
+            raise ConfigError(
+                "stamp_size of the sampling function must be a positive number of arcsec, not"
+                f" {sampling_function.stamp_size!r}"
+            )
         super().__init__(
             catalog,
-            sampling_function,
+            by_index(sampling_function),
             surveys,
             batch_size,
             njobs,
@@ -136,6 +145,11 @@ class StreamGenerator(DrawBlendsGenerator):
         self._sky = {name: sky_levels(survey) for name, survey in self.surveys.items()}
 
     def _check_compatibility(self, survey: Survey) -> None:
+        if self._get_pix_stamp_size(survey) < 1:
+            raise ConfigError(
+                f"stamp_size={self.stamp_size} arcsec of the sampling function is less than a pixel"
+                f" of survey {survey.name} ({survey.pixel_scale})"
+            )
         if not isinstance(self.catalog, CatsimCatalog):
             raise CatalogError(
                 f"{type(self).__name__} draws from a btk.catalog.CatsimCatalog, "
@@ -152,8 +166,7 @@ class StreamGenerator(DrawBlendsGenerator):
     def seek(self, blend: int, batch_size: int) -> None:
         """Continues with another blend of the same seed.
 
-        The sampling function stays where it is: one that is to give the galaxies of that blend
-        has to be told as well.
+        A sampling function of your own stays where it is: it has to be told as well.
 
         Args:
             blend: Index of the first blend of the next batch.
@@ -216,10 +229,15 @@ class StreamGenerator(DrawBlendsGenerator):
 
     def _sample(self) -> list[Table]:
         """Returns the tables of the blends of a batch."""
+        sampling = self.blend_generator.sampling_function
+        if isinstance(sampling, IndexedSampling):
+            sampling.blend = self._next_blend
         try:
             return next(self.blend_generator)
+        except ConfigError:
+            raise
         except ValueError as error:
-            name = type(self.blend_generator.sampling_function).__name__
+            name = type(sampling).__name__
             raise ConfigError(f"{name} cannot make a blend of this catalogue: {error}") from error
 
     def _label(self, blends: list[Table]) -> Galaxies:

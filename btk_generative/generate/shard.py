@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from astropy.table import Table, vstack
 
 from btk_generative.draw import GenerativeGenerator, SurveyBatches
-from btk_generative.draw.sampling import IndexedSampling
 from btk_generative.generate import layout, shardfile
 from btk_generative.generate.config import GenerateConfig
 from btk_generative.generate.store import Store
@@ -27,9 +26,9 @@ class ShardMaker:
             GenerativeError: If the catalogue or an option is not usable.
         """
         self._config = config
-        self._sampling = IndexedSampling(config.sampling.build(config.seed), config.seed)
+        sampling = config.sampling.build(config.seed)
         options = config.generator_options() | {"model": model}
-        self._generator = GenerativeGenerator(catalog, self._sampling, config.surveys(), **options)
+        self._generator = GenerativeGenerator(catalog, sampling, config.surveys(), **options)
 
     def make(self, store: Store, shard: int) -> dict:
         """Draws a shard into a store, a batch of blends at a time.
@@ -92,7 +91,6 @@ class ShardMaker:
             }
             for blend in range(first, last, config.batch_size):
                 clock = time.perf_counter()
-                self._sampling.blend = blend
                 self._generator.seek(blend, min(config.batch_size, last - blend))
                 batch = next(self._generator)
                 parts = batch[:] if isinstance(batch, SurveyBatches) else [batch]

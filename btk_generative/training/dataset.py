@@ -56,6 +56,9 @@ class Dataset:
     conditions: tuple[str, ...]
     """Names of the columns of the records' ``conditions``."""
 
+    source: str
+    """The catalogue of its galaxies, how many of the rows, and from which on."""
+
     shards: tuple[np.ndarray, ...]
     """Records: ``identity``, ``split``, ``image [S, S]``, ``transfer [S, S // 2 + 1]``,
     ``power [S, S // 2 + 1]``, ``pixel_scale`` [arcsec], ``conditions`` (NaN where absent)."""
@@ -120,7 +123,8 @@ def open_dataset(folder: str | Path) -> Dataset:
         if not path.exists() or _checksum(path) != checksum:
             raise CatalogError(f"{path}: is missing or damaged; remove it and make it again")
         shards.append(np.load(path, mmap_mode="r"))
-    return Dataset(folder, tuple(index["conditions"]), tuple(shards))
+    source = index.get("source", "rows not known")  # of version 0.1
+    return Dataset(folder, tuple(index["conditions"]), source, tuple(shards))
 
 
 def make_dataset(
@@ -168,7 +172,10 @@ def _check(galaxies: Galaxies, settings: DataSettings) -> None:
     if settings.frame == "galaxy" and settings.copies > 1:
         raise ConfigError("data.copies: galaxies in their own frame are not rotated; set it to 1")
     if len(galaxies) == 0:
-        raise CatalogError(f"{settings.catalog}: no galaxy is left; loosen data.exclusion_level")
+        raise CatalogError(
+            f"{settings.catalog}: no galaxy is left; loosen data.exclusion_level or lower"
+            " data.first_row"
+        )
 
 
 def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed: int) -> None:
@@ -188,7 +195,8 @@ def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed:
         with Workers(settings.jobs) as workers:
             for _ in workers.map(_make_shard, tasks):
                 bar.update()
-    index = {"conditions": conditions, "shards": {n: _checksum(folder / n) for n in names}}
+    shards = {name: _checksum(folder / name) for name in names}
+    index = {"conditions": conditions, "source": galaxies.source, "shards": shards}
     write_json(folder / _INDEX, index)
 
 

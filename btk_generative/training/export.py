@@ -73,7 +73,7 @@ def export(folder: Path, path: Path) -> None:
         "licence": settings.licence,
         "citation": settings.citation,
         "provenance": {
-            "data": data.catalog.name if data.catalog else "mock catalogue of btk_generative",
+            "data": scales.source,
             "code_version": version("btk-generative"),
             "seed": settings.seed,
             "keras": keras.version(),

@@ -27,6 +27,9 @@ class Scales:
     log_flux: tuple[float, float]
     """Mean and standard deviation of ln flux."""
 
+    source: str
+    """The catalogue, how many of its rows, and from which on."""
+
 
 def is_used(folder: Path, resume: bool) -> bool:
     """Returns whether a folder holds something.
@@ -88,12 +91,17 @@ def read_run(folder: Path) -> tuple[VaeTraining | GanTraining, Scales]:
         raise ModelError(f"{folder}: holds no training ({error})") from error
     settings = {"vae": VaeTraining, "gan": GanTraining}[settings["kind"]].model_validate(settings)
     inputs = {key: tuple(value) for key, value in scales["inputs"].items()}
-    return settings, Scales(Inputs(**inputs), tuple(scales["log_flux"]))
+    source = scales.get("source", "rows not known")  # of version 0.1
+    return settings, Scales(Inputs(**inputs), tuple(scales["log_flux"]), source)
 
 
 def save_scales(folder: Path, scales: Scales) -> None:
     """Writes the scales."""
-    values = {"inputs": scales.inputs.as_dict(), "log_flux": scales.log_flux}
+    values = {
+        "inputs": scales.inputs.as_dict(),
+        "log_flux": scales.log_flux,
+        "source": scales.source,
+    }
     write_json(folder / _SCALES, values)
 
 

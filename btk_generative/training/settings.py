@@ -23,7 +23,10 @@ class DataSettings(StrictModel):
     psfs: Path | None = Field(None, description="FITS file, an ACS PSF of 0.03 arcsec px per HDU")
     """For drawings of the parametric fits. Without it, the diffraction of HST's aperture."""
 
-    rows: PositiveInt | None = Field(None, description="take the first so many galaxies")
+    first_row: NonNegativeInt | None = Field(None, description="galaxies before it are left out")
+    """Without it, those of Lanusse et al. 2021 are left out where the catalogue holds them."""
+
+    rows: PositiveInt | None = Field(None, description="take so many galaxies, from first_row on")
     copies: PositiveInt = Field(1, description="stamps per galaxy; all but the first are rotated")
     frame: Literal["fixed", "galaxy"] = "fixed"
     """``fixed``: pixels of `pixel_scale`, as on the sky. ``galaxy``: the major axis along +x, and

@@ -16,7 +16,8 @@ from btk_generative.conditions import (
     from_cosmos,
     position_angle,
 )
-from btk_generative.errors import CatalogError
+from btk_generative.cosmos import PAPER_ROWS, paper_rows
+from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.training.settings import DataSettings
 
 _FIT_COLUMNS = "mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux".split()
@@ -57,6 +58,9 @@ class Galaxies:
     view: object
     """Function of (row, seed, least width of the image in arcsec) that returns a `View`."""
 
+    source: str = ""
+    """The catalogue, how many of its rows, and from which on."""
+
     def __len__(self) -> int:
         return len(self.identity)
 
@@ -66,6 +70,7 @@ def open_galaxies(settings: DataSettings) -> Galaxies:
 
     Raises:
         CatalogError: If a file is missing or is not what it should be.
+        ConfigError: If it cannot be told which rows to keep for validation.
     """
     if settings.catalog is not None and not settings.catalog.exists():
         raise CatalogError(
@@ -73,16 +78,40 @@ def open_galaxies(settings: DataSettings) -> Galaxies:
             "'galsim_download_cosmos -s 25.2' and give its path as data.catalog"
         )
     if settings.catalog is None:
-        galaxies = _mock(settings.rows or 1000)
+        galaxies = _mock((settings.first_row or 0) + (settings.rows or 1000))
     elif settings.images:
         galaxies = _real(settings.catalog, settings.exclusion_level)
     else:
         galaxies = _parametric(
             Path(settings.catalog), settings.exclusion_level, read_psfs(settings.psfs)
         )
-    rows = slice(settings.rows)
+    return _chosen(galaxies, settings)
+
+
+def _chosen(galaxies: Galaxies, settings: DataSettings) -> Galaxies:
+    """Returns the galaxies that are trained on, without those that are kept for validation."""
+    first, order, marginal = settings.first_row, "", 0
+    if settings.catalog is not None:
+        try:
+            kept = paper_rows(galaxies.identity)
+        except ConfigError:
+            if first is None:
+                raise
+            order = ", in an order of its own"
+        else:
+            first = kept if first is None else first
+            marginal = max(kept - PAPER_ROWS, 0)  # ones among the paper's, which it did not count
+    first = first or 0
+    rows = slice(first, None if settings.rows is None else first + settings.rows)
+    identity = galaxies.identity[rows]
     angle = None if galaxies.angle is None else galaxies.angle[rows]
-    return Galaxies(galaxies.identity[rows], galaxies.conditions[rows], angle, galaxies.view)
+    name = settings.catalog.name if settings.catalog else "mock catalogue of btk_generative"
+    source = f"{name}, {len(identity)} rows from {max(first - marginal, 0)}{order}"
+
+    def view(row, seed, width):
+        return galaxies.view(first + row, seed, width)
+
+    return Galaxies(identity, galaxies.conditions[rows], angle, view, source)
 
 
 def _real(path: Path, exclusion_level: str) -> Galaxies:

@@ -88,6 +88,7 @@ def _prepare(settings: TrainSettings, folder: Path, resume: bool) -> tuple[Datas
     scales = Scales(
         Inputs.measure(settings.conditions, table),
         (float(np.nanmean(log_flux)), float(np.nanstd(log_flux)) + 1e-3),
+        data.source,
     )
     save_scales(folder, scales)
     return data, scales

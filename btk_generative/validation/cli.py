@@ -43,6 +43,7 @@ def validate(
     number = QUICK if quick else FULL
     summary = run(load_model(model), output, inputs, number, seed, jobs)
     check = summary["sanity"]
+    print(summary["held_out"]["statement"])
     print(
         f"{output / 'index.html'}: sanity check "
         f"{'passed' if check['passed'] else 'FAILED'} ({check['statistic']}: W1/sd "

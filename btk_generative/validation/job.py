@@ -21,6 +21,7 @@ from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch
 from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.distances import STATISTICS, distance_table, measured, sanity
+from btk_generative.validation.held_out import held_out
 from btk_generative.validation.published import read_published
 from btk_generative.validation.real_stamps import DRAWS, RealStamps
 from btk_generative.validation.report import write_report
@@ -157,10 +158,11 @@ def run(
             partial(sections.diversity, arms, few, tables["model"], pairs),
         )
         parts = [make() for make in tqdm(made, desc="report", unit="section")] + others
-        check = sanity(table)
+        check, seen = sanity(table), held_out(model.card, sample, len(rows))
         summary = {
             "model": {"name": model.name, "sha256": model.sha256},
             "galaxies": len(rows),
+            "held_out": asdict(seen),
             "in_domain": float(np.mean(model.in_domain(given))),
             "seed": seed,
             "sanity": asdict(check),
@@ -173,5 +175,5 @@ def run(
         }
         for name, measurements in tables.items():
             measurements.write(folder / f"galaxies_{name}.csv", format="ascii.csv")
-        write_report(folder, f"Validation of the model '{model.name}'", check, parts, summary)
+        write_report(folder, f"Validation of the model '{model.name}'", seen, check, parts, summary)
     return summary

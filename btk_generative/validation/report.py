@@ -8,6 +8,7 @@ from astropy.table import Table
 from btk_generative.runs import report
 from btk_generative.runs.files import write_json
 from btk_generative.validation.distances import PUBLISHED_NOISE, SANITY_LIMIT, Sanity
+from btk_generative.validation.held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,20 @@ class Section:
 
 
 def write_report(
-    folder: Path, title: str, check: Sanity, sections: list[Section], summary: dict
+    folder: Path,
+    title: str,
+    seen: HeldOut,
+    check: Sanity,
+    sections: list[Section],
+    summary: dict,
 ) -> None:
     """Writes ``index.html``, ``summary.json`` and a CSV file per section that has a table.
 
     Args:
         folder: An existing folder.
         title: Heading of the page.
-        check: The sanity check, with which the page begins.
+        seen: Whether the model was trained on these galaxies, with which the page begins.
+        check: The sanity check, which is next.
         sections: Parts of the page, in their order.
         summary: Numbers for ``summary.json``; they must be plain Python values.
     """
@@ -63,6 +70,7 @@ def write_report(
         folder / "index.html",
         "validation/report.html",
         title=title,
+        seen=seen,
         check=check,
         limit=SANITY_LIMIT,
         verdict=verdict,
