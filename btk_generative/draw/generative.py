@@ -161,6 +161,9 @@ class GenerativeGenerator(StreamGenerator):
                 "which cannot be had from a CatSim catalogue"
             )
 
+    def __getstate__(self):
+        return {**self.__dict__, "_renderers": {}}  # made again where they are needed
+
     def _prepare(self, galaxies: Galaxies) -> Given:
         table = galaxies.table
         conditions = from_catsim(table)
