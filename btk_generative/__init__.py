@@ -4,34 +4,21 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
+import lazy_loader
+
 __version__ = version("btk-generative")
 
-_HOMES = {
-    "GenerativeGenerator": "draw",
-    "ParametricGenerator": "draw",
-    "load_model": "models",
-    "LightProfiles": "models",
-    "open_dataset": "generate",
-    "GenerativeGalaxy": "galsim_ext",
-    "GenerativeGalaxyModel": "galsim_ext",
-}
-_PARTS = ("catalogs", "compare", "conditions", "draw", "generate", "models", "render")
-
-__all__ = ["__version__", *_HOMES, *_PARTS]
-
-
-def __getattr__(name: str):
-    """Imports a part of the package when it is first asked for."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if name in _PARTS:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["catalogs", "compare", "conditions", "draw", "generate", "models", "render"],
+    submod_attrs={
+        "draw": ["GenerativeGenerator", "ParametricGenerator"],
+        "galsim_ext": ["GenerativeGalaxy", "GenerativeGalaxyModel"],
+        "generate": ["open_dataset"],
+        "models": ["LightProfiles", "load_model"],
+    },
+)
+__all__ += ["__version__"]
 
 if "galsim.config" in sys.modules:
     # GalSim's driver imports the modules of a configuration for the types that they register

@@ -329,3 +329,72 @@ def test_the_demo(tmp_path):
     assert image.shape == (128, 192) and np.isfinite(image).all()
     noise = galsim.getCOSMOSNoise().getVariance()
     assert image.var() > 2 * noise
+
+
+def scene(kind, galaxy):
+    psf, star = galsim.Gaussian(fwhm=0.7), galsim.Gaussian(sigma=0.05, flux=1e4)
+    seen = psf.drawImage(nx=33, ny=33, scale=0.2, method="no_pixel")
+    lobes = galsim.InterpolatedImage(seen, flux=1)  # shot with negative photons
+    return {
+        "alone": lambda: galaxy,
+        "convolution": lambda: galsim.Convolve(galaxy, psf),
+        "sum": lambda: galsim.Convolve(galaxy + star, psf),
+        "sum of two": lambda: galsim.Convolve(galaxy + galaxy.rotate(1 * galsim.radians), psf),
+        "turned sum": lambda: galsim.Convolve((galaxy.shear(g1=0.1) + star).dilate(0.8), psf),
+        "image as PSF": lambda: galsim.Convolve(galaxy, lobes),
+    }[kind]()
+
+
+@pytest.mark.parametrize("poisson", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["alone", "convolution", "sum", "sum of two", "turned sum", "image as PSF"]
+)
+def test_photons_have_the_flux_and_the_places_of_the_profile(toy, catalog, kind, poisson):
+    hub = bg.GenerativeGalaxyModel(toy).sample(
+        catalog[:1], rng=galsim.BaseDeviate(1), x_interpolant="lanczos3"
+    )
+    for galaxy in (bg.GenerativeGalaxy({**DISK, **NO_BULGE}, toy, 7), *hub):
+        whole = scene(kind, galaxy.withFlux(1e5))
+        grid = {"nx": 80, "ny": 80, "scale": 0.2, "dtype": float}
+        expected = whole.drawImage(**grid, method="fft").array
+        shot = whole.drawImage(
+            **grid, method="phot", poisson_flux=poisson, rng=galsim.BaseDeviate(3)
+        ).array
+        assert shot.sum() == pytest.approx(expected.sum(), abs=5 * np.sqrt(whole.flux))
+        bright = expected > 20  # counts, so that they are nearly Gaussian
+        noise = (shot - expected)[bright] / np.sqrt(expected[bright])
+        # with negative photons there are 1 / (1 - 2 eta)^2 as many: GalSim says the noise
+        assert np.mean(noise**2) < 1.3 and (whole.negative_flux > 0 or np.mean(noise**2) > 0.7)
+        x = np.arange(80) - 39.5
+        for axis in (0, 1):
+            size = [np.sum(image.sum(axis) * x**2) / image.sum() for image in (shot, expected)]
+            assert size[0] == pytest.approx(size[1], rel=0.03)
+
+
+@pytest.mark.parametrize("method", ["fft", "phot"])
+def test_an_agn_keeps_the_flux_of_the_galaxy(toy, tmp_path, method):
+    table = bg.catalogs.mock_catsim(3, seed=2).table
+    table["fluxnorm_disk"], table["fluxnorm_bulge"] = 1.0, 0.0
+    table["fluxnorm_agn"] = [0.0, 0.01, 1.0]
+    table["a_d"], table["b_d"] = 0.3, 0.2
+    table.write(tmp_path / "catalog.fits")
+    config = configuration(toy, gal={"type": "GenerativeModelGalaxy", "flux": 1e5})
+    config["input"]["generative_model"]["catalog"] = str(tmp_path / "catalog.fits")
+    config["image"] |= {"nx_tiles": 3, "ny_tiles": 1, "stamp_size": 64, "pixel_scale": 0.2}
+    config["stamp"] = {"draw_method": method} | (
+        {"poisson_flux": False} if method == "phot" else {}
+    )
+    image = galsim.config.BuildImage(config).array
+    flux = image.reshape(64, 3, 64).sum(axis=(0, 2))
+    np.testing.assert_allclose(flux, 1e5, rtol=2e-3)
+
+
+def test_an_image_with_negative_pixels_is_shot_as_galsim_does():
+    image = np.random.default_rng(1).normal(1, 1, (16, 16)).astype(np.float32)
+    ours = bg.LightProfiles(image[None], [0.1]).to_galsim()[0]
+    theirs = galsim.InterpolatedImage(
+        galsim.Image(image, scale=0.1), normalization="flux", flux=1.0
+    )
+    assert (ours.positive_flux, ours.negative_flux) == (theirs.positive_flux, theirs.negative_flux)
+    a, b = (profile.shoot(1000, galsim.BaseDeviate(5)) for profile in (ours, theirs))
+    assert a == b

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from btk.survey import get_surveys
 
+from btk_generative.errors import ConfigError
 from btk_generative.models import LightProfiles
 from btk_generative.render import SurveyRenderer, wings
 from btk_generative.render.transfer import BandTransfer
@@ -272,3 +273,54 @@ def test_what_a_psf_was_used_for_before_does_not_matter(make):
     used.drawImage(nx=30, ny=30, scale=0.2)
     one, other = (BandTransfer(psf, 0.2, 60).on_box(80) for psf in (unused, used))
     assert np.array_equal(one, other)
+
+
+def from_image(**kinds):
+    stamp = galsim.Gaussian(fwhm=0.8).drawImage(nx=31, ny=31, scale=0.2, method="no_pixel")
+    return galsim.InterpolatedImage(stamp, flux=1, **kinds)
+
+
+RINGING = {
+    **{x: from_image(x_interpolant=x) for x in ("nearest", "delta", "linear", "cubic", "lanczos3")},
+    "lanczos": from_image(x_interpolant=galsim.Lanczos(3, conserve_dc=False)),
+    "sum": from_image(x_interpolant="nearest") * 0.5 + galsim.Kolmogorov(fwhm=0.7) * 0.7,
+    "convolution": galsim.Convolve(from_image(x_interpolant="nearest"), galsim.Airy(0.05)),
+    "k cubic": from_image(k_interpolant="cubic"),
+    "negative": galsim.Gaussian(fwhm=0.7) * 1.5 - galsim.Gaussian(fwhm=1.2) * 0.52,
+    "sharp": galsim.Moffat(beta=2.5, fwhm=0.7, trunc=1.4),
+    "twice": galsim.Gaussian(fwhm=0.7, flux=2.0),
+}
+
+
+@pytest.mark.parametrize("stamp", [60, 121])
+@pytest.mark.parametrize("name", RINGING)
+def test_any_psf_has_the_flux_that_galsim_draws(name, stamp):
+    psf = RINGING[name]
+    renderer = SurveyRenderer([psf], 0.2, stamp)
+    image = renderer.draw(profile(0), [[0.0]], 0, 0, 0, point_flux=[[1.0]])[0, 0].astype(float)
+    tight = psf.withGSParams(folding_threshold=1e-4, maxk_threshold=1e-5)
+    reference = tight.drawImage(nx=stamp, ny=stamp, scale=0.2, dtype=float).array
+    assert image.sum() == pytest.approx(reference.sum(), rel=5e-5)
+    assert peak_error(image, reference) < 2e-4
+
+
+@pytest.mark.parametrize("kind", ["nearest", "linear", "quintic"])
+def test_the_pixels_of_a_psf_may_be_larger_than_the_surveys(kind):
+    psf = from_image(x_interpolant=kind).dilate(3)
+    renderer = SurveyRenderer([psf], 0.2, 60)
+    image = renderer.draw(profile(0), [[0.0]], 0, 0, 0, point_flux=[[1.0]])[0, 0].astype(float)
+    drawn = psf.drawImage(nx=60, ny=60, scale=0.2, dtype=float, method="real_space").array
+    assert image.sum() == pytest.approx(drawn.sum(), rel=2e-5)
+    assert peak_error(image, drawn) < 5e-5
+
+
+@pytest.mark.parametrize("kind", ["nearest", "linear", "sinc", "delta"])
+def test_refuses_a_psf_whose_transform_galsim_cannot_tell(kind):
+    for psf in (from_image(k_interpolant=kind), from_image(k_interpolant=kind).shear(g1=0.1) * 2):
+        with pytest.raises(ConfigError, match="has a k_interpolant"):
+            SurveyRenderer([galsim.Kolmogorov(fwhm=0.7), psf], 0.2, 60)
+
+
+def test_refuses_a_psf_without_flux():
+    with pytest.raises(ConfigError, match=r"has the flux 0\.0"):
+        SurveyRenderer([galsim.Gaussian(fwhm=0.7) - galsim.Gaussian(fwhm=1.0)], 0.2, 60)

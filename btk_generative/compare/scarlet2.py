@@ -10,6 +10,7 @@ from btk.deblend import Deblender
 from surveycodex.utilities import mean_sky_level
 
 from btk_generative.errors import ConfigError, DeblenderMissing
+from btk_generative.processes import refuse_inherited_jax
 
 _MODEL_PSF = 0.7  # pixels, Gaussian width of the model frame's PSF in a well sampled survey
 
@@ -114,6 +115,9 @@ class Scarlet2Deblender(Deblender):
         self._settings = Settings(box, components, monotonic, max_iter, e_rel, thresh, min_snr)
         self._frames = (None, None, None)
 
+    def __getstate__(self):
+        return {**self.__dict__, "_frames": (None, None, None)}
+
     def batch_call(self, blend_batch: BlendBatch, njobs: int = 1, **kwargs) -> DeblendBatch:
         """Deblends a batch; ``njobs`` has no effect. See `deblend` for the other arguments."""
         return super().batch_call(blend_batch, 1, **kwargs)
@@ -140,6 +144,7 @@ class Scarlet2Deblender(Deblender):
 
         Raises:
             ValueError: If there are more sources than ``max_n_sources``.
+            ConfigError: In a process that was forked from one that has used JAX.
         """
         catalog = (reference_catalogs or blend_batch.catalog_list)[ii]
         data = np.asarray(blend_batch.blend_images[ii])
@@ -163,6 +168,7 @@ class Scarlet2Deblender(Deblender):
         )
 
     def _fit(self, batch, catalog, data, weights):
+        refuse_inherited_jax()
         from btk_generative.compare.scarlet2_fit import fit
 
         good = np.isfinite(data) & np.isfinite(weights) & (weights > 0)

@@ -59,7 +59,7 @@ class GenerativeGalaxyBuilder:
         if no_disk and no_bulge and no_agn:
             raise ConfigError("no_disk, no_bulge and no_agn together leave nothing of a galaxy")
         try:
-            self._descwl = import_module("descwl.model")
+            import_module("descwl.model")
         except ImportError as error:
             raise ConfigError(
                 f"WeakLensingDeblending cannot be imported ({error}): clone "
@@ -70,6 +70,10 @@ class GenerativeGalaxyBuilder:
         self.no_disk, self.no_bulge, self.no_agn = no_disk, no_bulge, no_agn
         self._sampler = GalaxySampler(model, seed=seed)
         self._prepared: dict[int, Galaxies] = {}
+
+    @property
+    def _descwl(self):
+        return import_module("descwl.model")  # a module cannot be pickled
 
     def prepare(self, catalog: Table) -> None:
         """Draws the morphologies of a whole catalogue together, which is much faster.

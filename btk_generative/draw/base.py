@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import galsim
-import numba
 import numpy as np
 from astropy.table import Column, Table
 from btk.blend_batch import BlendBatch
@@ -21,6 +20,7 @@ from btk.utils import DEFAULT_SEED
 from surveycodex.utilities import mag2counts
 from tqdm.auto import tqdm
 
+from btk_generative.compiled import compiled
 from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.memory import Memory
@@ -386,7 +386,7 @@ def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
     ).astype(np.float64)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _add_up(isolated, numbers, out):
     """Sums the first images of each blend, row by row, and blanks the others.
 

@@ -139,6 +139,9 @@ class GenerativeGenerator(base.StreamGenerator):
                 "which cannot be had from a CatSim catalogue"
             )
 
+    def __getstate__(self):
+        return {**self.__dict__, "_renderers": {}}  # made again where they are needed
+
     @property
     def model(self) -> GenerativeModel:
         """The model that draws the galaxies."""

@@ -21,6 +21,9 @@ class Memory:
     def __init__(self):
         self._arrays = collections.defaultdict(lambda: collections.deque(maxlen=_KEPT))
 
+    def __reduce__(self):
+        return Memory, ()
+
     def empty(self, shape: tuple[int, ...]) -> np.ndarray:
         """Returns a float64 array of any content that nothing else refers to."""
         arrays = self._arrays[shape]

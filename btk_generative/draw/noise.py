@@ -4,12 +4,12 @@ import functools
 import itertools
 import zlib
 
-import numba
 import numpy as np
 import scipy.special
 from btk.survey import Survey
 from surveycodex.utilities import mean_sky_level
 
+from btk_generative.compiled import compiled
 from btk_generative.randomness import NOISE, stream
 
 _LARGE = 1000.0  # sky level from which Poisson variates are drawn by inverting their distribution
@@ -91,7 +91,7 @@ def _quantiles() -> tuple[np.ndarray, np.int32]:
 
 _index = np.uintp  # of an unsigned index the compiler need not ask whether it counts from the end
 
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+_compiled = compiled(error_model="numpy", fastmath={"contract", "nsz"})
 
 
 @_compiled

@@ -1,17 +1,17 @@
 """Samples blend k of a seed, whichever blends were sampled before it."""
 
 import copy
-import threading
 
 import btk.sampling_functions
 import numpy as np
 from btk.sampling_functions import SamplingFunction
 
 from btk_generative.errors import ConfigError
+from btk_generative.processes import Lock
 from btk_generative.randomness import SAMPLING, stream
 
 _ATTEMPTS = 100
-_GLOBAL_RANDOM_STATE = threading.Lock()
+_GLOBAL_RANDOM_STATE = Lock()
 
 
 class IndexedSampling(SamplingFunction):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from typing import TYPE_CHECKING
 
 import galsim
@@ -10,6 +10,7 @@ import numpy as np
 
 from btk_generative.errors import ConfigError
 from btk_generative.inputs import component_of
+from btk_generative.processes import Lock
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -74,7 +75,7 @@ class GenerativeGalaxyModel:
         """Length of the random vector of a galaxy."""
         self.nobjects = 0
         """Number of rows of the catalogue."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._recent, self._server = {}, None
         if catalog is not None:
             self._read(catalog)
@@ -114,12 +115,14 @@ class GenerativeGalaxyModel:
         """
         from astropy.table import Table
 
+        from btk_generative.models.photons import ProfileImage
+
         cat = cat if isinstance(cat, Table) else Table(cat)
         rng = galsim.BaseDeviate() if rng is None else rng
         normal = normals(rng, (len(cat), self.random_size))
         profiles = self._sampler.model.sample(cat, random_normal=normal)
         return [
-            galsim.InterpolatedImage(
+            ProfileImage(
                 galsim.Image(image, scale=scale),
                 x_interpolant=x_interpolant,
                 k_interpolant=k_interpolant,
@@ -179,13 +182,17 @@ class GenerativeGalaxyModel:
                 self._recent[key] = drawn
             return self._recent[key]
 
+    def __getstate__(self):
+        return {**self.__dict__, "_recent": {}, "_server": None}
+
     def _draw(self, conditions, normal):
         from btk_generative.galsim_ext.server import Server
         from btk_generative.models.graph import was_forked
 
         candidates = self._sampler.from_conditions(table(conditions))
         if was_forked():
-            self._server = self._server or Server()
+            if self._server is None or self._server.owner != os.getpid():
+                self._server = Server()
             return self._server.draw(self.file_name, self.out_of_domain, conditions, normal)
         return self._sampler.draw(candidates, random_normal=normal)
 

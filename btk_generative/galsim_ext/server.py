@@ -17,6 +17,7 @@ class Server:
 
     def __init__(self):
         """Starts the process."""
+        self.owner = os.getpid()  # a fork of the owner would mix its requests with the owner's
         self._process = subprocess.Popen(
             [sys.executable, "-m", "btk_generative.galsim_ext.server"],
             stdin=subprocess.PIPE,

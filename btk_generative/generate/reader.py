@@ -1,5 +1,6 @@
 """Reads a data set of blends: one blend, batches in order or shuffled, TensorFlow, PyTorch."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from astropy.table import Table
 from btk_generative.errors import OutputError
 from btk_generative.generate import layout, manifest
 from btk_generative.generate.store import Store
+from btk_generative.processes import Lock
 
 _OPEN_FILES = 16
 _SHUFFLED_TOGETHER = 8  # shards whose blends are mixed; as many files are open
@@ -47,8 +49,8 @@ def open_dataset(folder, survey: str | None = None) -> "BlendDataset":
 class BlendDataset:
     """The blends of a data set, in order; `open_dataset` makes one.
 
-    It has a length, gives a `Blend` for an index, and can be pickled, so that it is a map-style
-    data set for PyTorch as it is.
+    It has a length, gives a `Blend` for an index, can be pickled and read from any number of
+    threads and processes, forked ones too, so that it is a map-style data set for PyTorch as it is.
 
     Attributes:
         manifest: Configuration, versions and checksums that the data set was made from.
@@ -70,7 +72,7 @@ class BlendDataset:
         self.survey = survey
         self._shards, self._per_shard = configuration["shards"], configuration["blends_per_shard"]
         self._isolated = configuration["isolated"]
-        self._files = OrderedDict()
+        self._files, self._process, self._lock = OrderedDict(), os.getpid(), Lock()
         missing = self._shards - len(manifest.finished(self._store, self._shards))
         if missing:
             raise OutputError(
@@ -85,10 +87,11 @@ class BlendDataset:
         if not -len(self) <= index < len(self):
             raise IndexError(f"blend {index} of a data set of {len(self)}")
         shard, row = divmod(int(index) % len(self), self._per_shard)
-        file = self._open(shard)
-        catalog = Table(file[f"catalog_list/{row}"][()])
-        isolated = file["isolated_images"][row, : len(catalog)] if self._isolated else None
-        return Blend(file["blend_images"][row], isolated, catalog)
+        with self._lock:
+            file = self._open(shard)
+            catalog = Table(file[f"catalog_list/{row}"][()])
+            isolated = file["isolated_images"][row, : len(catalog)] if self._isolated else None
+            return Blend(file["blend_images"][row], isolated, catalog)
 
     def __getstate__(self):
         return self.__dict__ | {"_files": OrderedDict()}
@@ -101,6 +104,8 @@ class BlendDataset:
         """
         import pyarrow.dataset
 
+        with self._lock:
+            self._renew_after_a_fork()
         return pyarrow.dataset.dataset(
             self._store.path(layout.TRUTH), filesystem=self._store.filesystem, format="parquet"
         )
@@ -180,16 +185,26 @@ class BlendDataset:
             {"isolated": "isolated_images"} if self._isolated else {}
         )
         for name, stored in names.items():
-            batch[name] = np.stack(
-                [
-                    self._open(shard)[stored][row]
-                    for shard, row in (divmod(i, self._per_shard) for i in indices)
-                ]
-            )
+            with self._lock:
+                batch[name] = np.stack(
+                    [
+                        self._open(shard)[stored][row]
+                        for shard, row in (divmod(i, self._per_shard) for i in indices)
+                    ]
+                )
         return batch
 
+    def _renew_after_a_fork(self):
+        if self._process != os.getpid():
+            self._store = Store(self._store.url)
+            self._files, self._process = OrderedDict(), os.getpid()
+
     def _open(self, shard):
-        """The file of a shard; the ones used last are kept open."""
+        """The file of a shard; the ones used last are kept open, by the process that opened them.
+
+        Open files share their position with those of the process that this one was forked from.
+        """
+        self._renew_after_a_fork()
         if shard not in self._files:
             name = layout.images(self.survey, shard)
             try:

@@ -12,9 +12,10 @@ from btk_generative.generate import manifest
 from btk_generative.generate.config import GenerateConfig
 from btk_generative.generate.schedulers import run_tasks
 from btk_generative.generate.store import Store
+from btk_generative.processes import Lock
 
 _thread = threading.local()
-_loading = threading.Lock()
+_loading = Lock()
 
 
 def generate(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import galsim
 import numpy as np
 
+from btk_generative.models.photons import ProfileImage
+
 
 @dataclass(frozen=True)
 class LightProfiles:
@@ -64,13 +66,14 @@ class LightProfiles:
     def to_galsim(self, gsparams: galsim.GSParams | None = None) -> list[galsim.InterpolatedImage]:
         """Returns each profile as a GalSim object of flux 1.
 
-        The interpolants are GalSim's defaults, quintic in real and in Fourier space.
+        The interpolants are GalSim's defaults, quintic in real and in Fourier space. Photons are
+        shot without negative ones (see `ProfileImage`), so that sums have the right flux.
 
         Args:
             gsparams: Accuracy settings, GalSim's defaults where not given.
         """
         return [
-            galsim.InterpolatedImage(
+            ProfileImage(
                 galsim.Image(np.ascontiguousarray(image), scale=scale),
                 normalization="flux",
                 flux=1.0,

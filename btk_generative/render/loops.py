@@ -7,12 +7,12 @@ rocket-fft's, which gives Numba those of SciPy.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import rocket_fft  # noqa: F401, for Numba to know scipy.fft
 import scipy.fft
 from numba.typed import List
 
+from btk_generative.compiled import compiled
 from btk_generative.render.wings import STEP
 
 WIDTH = 6
@@ -27,7 +27,7 @@ _MARGIN = 3  # pixels of a profile over which the interpolant spreads one of the
 
 _index = np.uintp  # of an unsigned index the compiler need not ask whether it counts from the end
 
-_compiled = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+_compiled = compiled(fastmath={"contract", "reassoc", "nsz", "arcp"})
 
 
 class Box(NamedTuple):

@@ -1,7 +1,6 @@
 """The renderer of one survey."""
 
 import math
-import threading
 from collections.abc import Sequence
 
 import galsim
@@ -9,6 +8,7 @@ import numpy as np
 
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
+from btk_generative.processes import Lock
 from btk_generative.render import loops, wings
 from btk_generative.render.transfer import BandTransfer, fast_size
 
@@ -55,6 +55,7 @@ class SurveyRenderer:
                 "a renderer needs at least one PSF, a positive pixel scale and a stamp of at least "
                 f"one pixel, not {len(psfs)} PSFs, {pixel_scale} arcsec and {stamp_size} pixels"
             )
+        self._psfs = list(psfs)
         self.pixel_scale = float(pixel_scale)
         self.stamp_size = int(stamp_size)
         self._bands = [BandTransfer(psf, self.pixel_scale, self.stamp_size) for psf in psfs]
@@ -75,8 +76,11 @@ class SurveyRenderer:
             whole.append(fast_size(whole[-1] * 1.06, multiple))
         self._whole_sizes = np.array(whole)
         self._boxes, self._numbers = None, {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._cores = self._part()
+
+    def __reduce__(self):
+        return type(self), (self._psfs, self.pixel_scale, self.stamp_size)
 
     def draw(
         self,

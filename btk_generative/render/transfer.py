@@ -22,7 +22,11 @@ from btk_generative.errors import ConfigError
 TAIL = 1e-6
 """Share of the integral of the transfer function that lies beyond ``max_frequency``."""
 
-_ACCURATE = {"kvalue_accuracy": 1e-7, "maxk_threshold": 1e-6}
+_MAXK_THRESHOLD = 1e-6
+_KVALUE_ACCURACIES = (1e-7, 1e-5, 1e-3)  # the first that GalSim can evaluate is taken
+_FLUX_TOLERANCE = 0.02  # share by which the transform at k = 0 may differ from the flux
+_INACCURATE = (galsim.Delta, galsim.Nearest, galsim.SincInterpolant, galsim.Linear)
+"""Interpolants of a transform with which GalSim fails or is off by 0.1 % of the flux."""
 _SHARPEST = 8.0  # highest frequency that is rendered, in units of the survey's Nyquist frequency
 _WING_BOX = 8  # size of the box on which the wings are drawn, in stamps
 _WING_SIGMA = 2.06  # samples; what is left of the smoothed wings at their Nyquist frequency is 1e-6
@@ -42,16 +46,20 @@ class BandTransfer:
         psf: The PSF, centred, of any kind that GalSim can evaluate in Fourier space.
         pixel_scale: Pixel size, arcsec.
         stamp_size: Number of pixels on a side of a stamp.
+
+    Raises:
+        ConfigError: If GalSim cannot tell the PSF's transform, the PSF has no flux, or it is too
+            narrow.
     """
 
     def __init__(self, psf: galsim.GSObject, pixel_scale: float, stamp_size: int):
-        self._psf = _afresh(psf).withGSParams(**_ACCURATE).withFlux(1.0)
         self._flux = psf.flux
         self._pixel_scale = pixel_scale
-        self.max_frequency = self._find_max_frequency()
-        """Highest frequency that matters, cycles per pixel, along any direction."""
         self.sampling = max(1, stamp_size // 60)
         """Pixels between the samples of the wings; the size of a box is twice a multiple of it."""
+        self._prepare(psf)
+        self.max_frequency = self._find_max_frequency()
+        """Highest frequency that matters, cycles per pixel, along any direction."""
         wing_box = _WING_BOX * max(stamp_size, 64) / self.sampling
         self._draw_wings(fast_size(wing_box, 2 * _FAR_SAMPLING))
 
@@ -68,13 +76,42 @@ class BandTransfer:
         """
         k = int(np.ceil(self.max_frequency * size))
         transfer = self._evaluate(k, k, 1 / size)
-        copies = scipy.fft.rfft2(_copies(self._wings, size // self.sampling))
+        copies = _copies(self._wings, size // self.sampling, self._total)
+        copies = scipy.fft.rfft2(copies)
         low = min(k, len(copies) // 2 - 1)
         rows = np.arange(-low, low + 1)
         transfer[rows + k, : low + 1] -= copies[rows % len(copies), : low + 1]
         fy, fx = np.arange(-k, k + 1)[:, None] / size, np.arange(k + 1) / size
         transfer[np.hypot(fx, fy) > self.max_frequency] = 0
         return self._flux * transfer
+
+    def _prepare(self, psf: galsim.GSObject) -> None:
+        """Finds accuracy settings with which GalSim evaluates the PSF of unit flux.
+
+        The transform of some interpolants, "nearest" above all, decays so slowly that GalSim's
+        counters overflow where it is asked for a fine grid, and leave zeros: the smaller
+        ``kvalue_accuracy``, the further out it goes.
+        """
+        if not (np.isfinite(self._flux) and self._flux != 0):
+            raise ConfigError(f"the PSF {psf} has the flux {self._flux}; give one that has light")
+        if any(isinstance(kind, _INACCURATE) for kind in _k_interpolants(psf)):
+            raise ConfigError(
+                f"the PSF {psf} has a k_interpolant with which GalSim cannot tell its transform;"
+                " leave k_interpolant out, or give 'quintic' or 'cubic'"
+            )
+        finest = 1 / (_FAR_SIZE * _FAR_SAMPLING * self.sampling)
+        for accuracy in _KVALUE_ACCURACIES:
+            params = {"kvalue_accuracy": accuracy, "maxk_threshold": _MAXK_THRESHOLD}
+            self._psf = _afresh(psf).withGSParams(**params).withFlux(1.0)
+            self._total = self._psf.kValue(0, 0).real
+            drawn = self._evaluate(1, 1, finest)[1, 0].real
+            if abs(drawn - self._total) < TAIL and abs(self._total - 1) < _FLUX_TOLERANCE:
+                return
+        raise ConfigError(
+            f"the PSF {psf} has the flux {self._flux}, but its transform at k = 0 is"
+            f" {drawn * self._flux}: images would have a wrong flux; give another interpolant, or"
+            " a PSF that GalSim computes"
+        )
 
     def _evaluate(self, ky: int, kx: int, step: float) -> np.ndarray:
         """Returns PSF times pixel at frequencies -ky..ky, 0..kx of ``step`` cycles per pixel."""
@@ -86,6 +123,8 @@ class BandTransfer:
 
     def _find_max_frequency(self) -> float:
         highest = self._psf.maxk * self._pixel_scale / (2 * np.pi)
+        if highest < 0.5 and self._is_sharp(highest):
+            highest = _SHARPEST / 2
         samples = 160
         step = min(highest, _SHARPEST / 2) / samples
         size = np.abs(self._evaluate(samples, samples, step))
@@ -95,11 +134,24 @@ class BandTransfer:
         edge = np.searchsorted(inside, (1 - TAIL) * inside[-1])
         if highest > _SHARPEST / 2 and size[radius > 0.9 * _SHARPEST / 2].max() > 100 * TAIL:
             raise ConfigError(
-                f"the PSF {self._psf!r} is too narrow for pixels of {self._pixel_scale} arcsec: "
+                f"the PSF {self._psf} is too narrow for pixels of {self._pixel_scale} arcsec: "
                 f"at {_SHARPEST:g} times their Nyquist frequency it still matters; give a PSF with "
                 "a width of at least a third of a pixel"
             )
         return float(radius.ravel()[order][edge]) + step
+
+    def _is_sharp(self, frequency: float) -> bool:
+        """Returns whether the PSF has power beyond a frequency, which ``maxk`` is to tell.
+
+        For an image GalSim's estimate knows nothing of the power that the interpolant has beyond
+        the image's own Nyquist frequency. That matters where its pixels are larger than the
+        survey's.
+        """
+        samples = 160
+        step = _SHARPEST / 2 / samples
+        size = np.abs(self._evaluate(samples, samples, step))
+        radius = step * np.hypot(np.arange(-samples, samples + 1)[:, None], np.arange(samples + 1))
+        return bool(size[radius > frequency].max() > 100 * TAIL)
 
     def _draw_wings(self, size: int) -> None:
         """Draws the wings on a box of ``size`` samples, without the copies of its neighbours.
@@ -107,7 +159,8 @@ class BandTransfer:
         Those are taken from a coarser drawing of a box that is larger again.
         """
         far = self._smoothed(_FAR_SIZE, _FAR_SAMPLING * self.sampling)
-        far = np.fft.fftshift(_copies(far, size // _FAR_SAMPLING)) / _FAR_SAMPLING**2
+        far = _copies(far, size // _FAR_SAMPLING, self._total)
+        far = np.fft.fftshift(far) / _FAR_SAMPLING**2
         at = np.minimum(np.arange(size) / _FAR_SAMPLING, len(far) - 1)
         far = scipy.interpolate.RectBivariateSpline(*[np.arange(len(far))] * 2, far)(at, at)
         self._wings = self._smoothed(size, self.sampling) - far
@@ -148,13 +201,23 @@ def _afresh(psf: galsim.GSObject) -> galsim.GSObject:
     return fresh
 
 
-def _copies(light: np.ndarray, size: int) -> np.ndarray:
+def _k_interpolants(psf: galsim.GSObject) -> list:
+    """Returns the interpolants of the transforms of images that a profile is made of."""
+    if isinstance(psf, galsim.InterpolatedImage):
+        return [psf.k_interpolant]
+    held = [v if isinstance(v, list) else [v] for v in vars(psf).values()]
+    parts = [part for parts in held for part in parts if isinstance(part, galsim.GSObject)]
+    return [kind for part in parts for kind in _k_interpolants(part)]
+
+
+def _copies(light: np.ndarray, size: int, total: float) -> np.ndarray:
     """Returns what the neighbours of a periodic box would put into it.
 
     Args:
-        light: Of a source of flux 1, on a larger box, centred. What it lacks lies further out, and
-            is spread evenly.
+        light: Of a source, on a larger box, centred. What it lacks lies further out, and is spread
+            evenly.
         size: Samples on a side of the box, even.
+        total: Flux of the source.
 
     Returns:
         The light of the neighbours, ``[size, size]``, its centre at sample 0.
@@ -166,4 +229,4 @@ def _copies(light: np.ndarray, size: int) -> np.ndarray:
     blocks = light.reshape(repeats, size, repeats, size)
     middle = repeats // 2
     near = blocks.sum((0, 2)) - blocks[middle, :, middle]
-    return np.fft.ifftshift(near + (1 - light.sum()) / size**2)
+    return np.fft.ifftshift(near + (total - light.sum()) / size**2)
