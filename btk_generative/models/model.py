@@ -10,11 +10,8 @@ from tqdm.auto import tqdm
 
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.models.card import ModelInput, parse
-from btk_generative.models.graph import Graph, import_tensorflow
+from btk_generative.models.graph import CHUNK, Graph, import_tensorflow
 from btk_generative.models.profiles import LightProfiles
-
-CHUNK = 40
-"""Galaxies decoded at a time: always as many, so that a galaxy never depends on its batch."""
 
 PRESENT = "_present"
 """An input ``bulge_present`` is 1 where the galaxy has a bulge, and 0 elsewhere."""
@@ -224,6 +221,9 @@ class GenerativeModel:
         """Returns the normalised images and pixel scales of the first rows of a chunk."""
         outputs = self._network(given)
         size = self.stamp_size
+        for name, value in outputs.items():
+            if value.dtype.kind in "OSUbc":
+                raise ModelError(f"model '{self.name}' returned a '{name}' of {value.dtype}")
         try:
             images = outputs["image"].reshape(CHUNK, size, size)[:count]
             scale = outputs.get("pixel_scale", np.full(CHUNK, self.card["pixel_scale"]))
