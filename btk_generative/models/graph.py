@@ -161,7 +161,7 @@ class Graph:
             session = tf.compat.v1.Session(graph=graph, config=config)
             run = session.make_callable(made, list(taken.values()))
             kinds = {
-                key: ([-1, *tensor.shape.as_list()[1:]], tensor.dtype.as_numpy_dtype)
+                key: (tensor.shape.as_list()[1:], tensor.dtype.as_numpy_dtype)
                 for key, tensor in taken.items()
             }
         except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
@@ -169,7 +169,10 @@ class Graph:
                 f"{self.path}: TensorFlow {tf.__version__} cannot read the graph: {error}"
             ) from error
         return lambda inputs: run(
-            *(inputs[key].reshape(shape).astype(kind) for key, (shape, kind) in kinds.items())
+            *(
+                inputs[key].reshape(len(inputs[key]), *shape).astype(kind)
+                for key, (shape, kind) in kinds.items()
+            )
         )
 
 
