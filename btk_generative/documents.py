@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 2**20
 """Largest size of a text."""
 
 MAX_DEPTH = 50

@@ -46,7 +46,7 @@ class ModelInput:
     maximum: float | None = None
     """Largest value that the model was trained on; infinity where it is not known."""
 
-    missing: float | None = None
+    missing: Annotated[float, Field(ge=-1e38, le=1e38)] | None = None
     """What stands for the value of a component that a galaxy lacks; None if it cannot lack it."""
 
     description: str = ""

@@ -11,6 +11,7 @@ from btk_generative.errors import ModelError, OutputError
 from btk_generative.models import archive
 from btk_generative.output import write_file
 
+_ELSEWHERE = "set BTK_GENERATIVE_CACHE to a folder that can be written"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -131,6 +132,12 @@ def _get(name: str, path: Path, url: str, digest: str) -> Path:
             f" to download it: get {url} on another machine, and then "
             "`btk-generative models add FILE` here"
         )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path.parent}: {error.strerror}; {_ELSEWHERE}"
+        ) from error
     content = _download(name, url)
     if digest and archive.sha256(content) != digest:
         archive.reject_pointer(content, url)
@@ -190,6 +197,4 @@ def _store(content: bytes, path: Path) -> None:
     try:
         write_file(path, content)
     except OutputError as error:
-        raise OutputError(
-            f"{error}; set BTK_GENERATIVE_CACHE to a folder that can be written"
-        ) from error
+        raise OutputError(f"{error}; {_ELSEWHERE}") from error

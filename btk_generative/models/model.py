@@ -248,6 +248,8 @@ class GenerativeModel:
     def _values(self, conditions: Table, given: ModelInput) -> np.ndarray:
         """Returns what the network gets for an input, float32, shape ``[n]``."""
         values, masked = self._column(conditions, given)
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)  # in which 1e39 is not finite
         bad = ~masked & ~np.isfinite(values)
         if masked.any() and given.missing is None:
             bad, why = masked, "is masked, but the model knows no galaxy without it"
@@ -259,7 +261,7 @@ class GenerativeModel:
                 f"conditions: column '{given.name}', row {row}: value "
                 f"{conditions[given.name][row]} {why} ({np.count_nonzero(bad)} such rows)"
             )
-        return np.where(masked, given.missing or 0.0, values).astype(np.float32)
+        return np.where(masked, np.float32(given.missing or 0.0), values)
 
     def _column(self, conditions: Table, given: ModelInput) -> tuple[np.ndarray, np.ndarray]:
         """Returns an input's values in the model's unit, and which are masked."""
