@@ -175,6 +175,18 @@ def test_memory_without_bound(refused, change, message):
     refused(change, message)
 
 
+def test_a_large_tensor_of_every_galaxy(tmp_path):
+    import tensorflow as tf
+
+    def draw(**given):
+        drawn = draw_toy(**given)
+        size = tf.stack([tf.shape(given["zphot"])[0], 2**12, 2**13])
+        return {**drawn, "image": drawn["image"] + tf.reduce_max(tf.fill(size, 1.0))}
+
+    with pytest.raises(ModelError, match=r"\(None, 4096, 8192\), more than 4 GiB for 40 galaxies"):
+        write_toy(tmp_path / "bad.tar.gz", draw)
+
+
 def test_a_large_tensor_in_the_making(toy, tmp_path):
     def change(graph):
         constant(graph.node, "dims", np.int32([2**12, 2**12, 2**12]))

@@ -192,7 +192,7 @@ def import_graph(tf, graph_def, path):
         ) from error
     for operation in graph.get_operations():
         for tensor in operation.outputs:
-            lengths = (tensor.shape.dims or ()) if tensor.shape.rank is not None else ()
+            lengths = tensor.shape.as_list() if tensor.shape.rank is not None else []
             count = math.prod(CHUNK if length is None else length for length in lengths)
             if count * tensor.dtype.size > MAX_TENSOR:
                 raise ModelError(
