@@ -13,9 +13,17 @@ Name = Annotated[str, typer.Argument(help="'default', hub:NAME, a file or an htt
 File = Annotated[Path, typer.Argument(help="A model's .tar.gz.")]
 
 
+def printable(text: str) -> str:
+    """Returns a stranger's text without what could steer a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
 @app.command("list")
 def list_models() -> None:
     """List the models that can be loaded by name."""
+    from btk_generative.errors import ModelError
     from btk_generative.models import hub, load_model
 
     here = hub.added()
@@ -24,10 +32,14 @@ def list_models() -> None:
         where = "in the cache" if entry.name in here else f"{entry.size / 1e6:.0f} MB to fetch"
         rows.append((f"hub:{entry.name}", where, entry.description))
     for name in sorted(set(here) - set(hub.registry())):
-        rows.append((f"hub:{name}", "in the cache", load_model(here[name]).card["description"]))
+        try:
+            description = load_model(here[name]).card["description"]
+        except ModelError as error:
+            description = f"cannot be loaded: {error}"
+        rows.append((f"hub:{name}", "in the cache", description))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, where, description in rows:
-        print(f"{name:<{widths[0]}}  {where:<{widths[1]}}  {description}")
+        print(f"{name:<{widths[0]}}  {where:<{widths[1]}}  {printable(description)}")
     print(f"The cache is {hub.cache_folder()}")
 
 
@@ -48,13 +60,13 @@ def show(name: Name) -> None:
     width = max((len(key) for key in card), default=0)
     for key, value in card.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        print(f"{key:<{width}}  {text}")
+        print(f"{key:<{width}}  {printable(text)}")
     print("inputs")
     for given in inputs:
         low, high = given.get("minimum"), given.get("maximum")
         domain = "domain not known" if low is None else f"{low:g} to {high:g}"
         line = f"  {given['name']} {domain} {given.get('unit', '')}".rstrip()
-        print(f"{line}: {given.get('description', '')}".rstrip(": "))
+        print(printable(f"{line}: {given.get('description', '')}".rstrip(": ")))
 
 
 @app.command()

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,7 +19,11 @@ from pydantic import (
     model_validator,
 )
 
+from btk_generative.documents import MAX_BYTES, MAX_DEPTH, read_yaml
 from btk_generative.errors import ConfigError, suggest
+
+_MANY = 10  # mistakes that a message names
+_LONG = 200  # characters of a value in it
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -249,21 +252,34 @@ def load_config(path: str | Path, schema: type[Schema], overrides: list[str] | N
         ConfigError: If the file cannot be read or a key is unknown, missing or has a wrong value;
             the message names the file and every such key.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold 'key: value' lines, not a {type(values).__name__}")
+    values = read_mapping(path)
     for override in overrides or []:
         _override(values, override)
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_explain(problem, schema) for problem in error.errors())
-        raise ConfigError(f"{path}: {problems}") from error
+        found = error.errors()
+        problems = [_explain(problem, schema) for problem in found[:_MANY]]
+        more = [f"and {len(found) - _MANY} more"] if len(found) > _MANY else []
+        raise ConfigError(f"{path}: {'; '.join(problems + more)}") from error
+
+
+def read_mapping(path: str | Path) -> dict:
+    """Returns the keys and values of a YAML file.
+
+    Raises:
+        ConfigError: If it cannot be read, or holds anything else.
+    """
+    try:
+        with open(path, "rb") as file:
+            values = read_yaml(file.read(MAX_BYTES + 1))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not YAML that can be used: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold 'key: value' lines, not a {type(values).__name__}")
+    return values
 
 
 def _override(values: dict, override: str) -> None:
@@ -272,17 +288,20 @@ def _override(values: dict, override: str) -> None:
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {override}: write it as key=value, such as seed=3")
     *parents, last = key.split(".")
+    if len(parents) > MAX_DEPTH:
+        raise ConfigError(f"--set: a key of {len(parents) + 1} parts is none of any file")
     for parent in parents:
         inner = values.setdefault(parent, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"--set {override}: '{parent}' is {inner!r} in the file and has no keys of its own"
+                f"--set {override}: '{parent}' is {shortened(inner)} in the file and has no keys of"
+                " its own"
             )
         values = inner
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not YAML") from error
+        values[last] = read_yaml(text.encode(errors="surrogateescape"))
+    except ValueError as error:
+        raise ConfigError(f"--set {override[:_LONG]}: the value is not YAML: {error}") from error
 
 
 def _explain(problem: dict, schema: type[BaseModel]) -> str:
@@ -297,7 +316,13 @@ def _explain(problem: dict, schema: type[BaseModel]) -> str:
     message = _phrase(problem)
     if problem["type"] == "value_error" or not key:
         return f"{key}: {message}" if key else message
-    return f"key '{key}': {message}, not {problem['input']!r}"
+    return f"key '{key}': {message}, not {shortened(problem['input'])}"
+
+
+def shortened(value: Any) -> str:
+    """Returns a value as a message shows it, with at most 200 characters."""
+    text = repr(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def _phrase(problem: dict) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,19 +28,45 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         raise OutputError(
             f"{path} already exists and is not an empty folder; remove it or choose another name"
         )
+    partial = _partial(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(
-            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        )
-    except OSError as error:
-        raise OutputError(f"cannot write to {path.parent}: {error.strerror}") from error
-    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.mkdir(mode=0o700)
+        except OSError as error:
+            raise OutputError(f"cannot write to {path.parent}: {error.strerror}") from error
         if path.exists() and not os.access(path, os.W_OK):
             raise OutputError(f"cannot write to {path}: permission denied")
         yield partial
         partial.chmod(0o755)
         os.replace(partial, path)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+        finally:  # again, if a second signal came in between
+            shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file that gets its name only when all of it is written.
+
+    Raises:
+        OutputError: If it cannot be written; nothing is left then.
+    """
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        try:
+            partial.unlink(missing_ok=True)
+        except OSError:  # the folder is none
+            pass
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")

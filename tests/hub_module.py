@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 
-def write_hub_module(path, folder, build, variables=True, tags=(), attach=True):
+def write_hub_module(path, folder, build, variables=True, tags=(), attach=True, change=None):
     """Writes a module, and returns a function that runs its graph in a TensorFlow-1 session.
 
     Args:
@@ -16,6 +16,7 @@ def write_hub_module(path, folder, build, variables=True, tags=(), attach=True):
         variables: Whether the graph has variables.
         tags: Tags of the graph.
         attach: Whether to attach stamp and pixel size.
+        change: Changes the GraphDef before it is written.
     """
     import tensorflow as tf
     from google.protobuf.any_pb2 import Any  # same wire format as a ModuleAttachment
@@ -50,6 +51,8 @@ def write_hub_module(path, folder, build, variables=True, tags=(), attach=True):
                 session, str(Path(folder) / "variables" / "variables"), write_meta_graph=False
             )
             (Path(folder) / "variables" / "checkpoint").unlink()
+    if change:
+        change(meta.graph_def)
     saved = SavedModel(saved_model_schema_version=1, meta_graphs=[meta])
     (Path(folder) / "saved_model.pb").write_bytes(saved.SerializeToString())
     (Path(folder) / "tfhub_module.pb").write_bytes(b"\x08\x03")  # format 3

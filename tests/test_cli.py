@@ -1,9 +1,12 @@
 """The command line: what `draw` leaves behind, and how mistakes end."""
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +142,79 @@ def test_an_interruption_leaves_nothing(run, tmp_path, monkeypatch):
     assert code != 0
     assert len(calls) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_processes_that_are_killed_clean_up(tmp_path):
+    """Ctrl-C, a batch system's time limit, a terminal that is closed."""
+    running = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        arguments = draw(tmp_path / number.name / "out", *SMALL, "batches=100000")
+        running[number] = subprocess.Popen(
+            [sys.executable, "-m", "btk_generative", *map(str, arguments)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    for number, process in running.items():
+        with process:
+            folder, end = tmp_path / number.name, time.monotonic() + 200
+            # one of them while it draws, the others while packages and model are loaded
+            wanted = "*.partial/blend_0.hdf5" if number == signal.SIGTERM else ".*.partial"
+            while not list(folder.glob(wanted)) and process.poll() is None:
+                assert time.monotonic() < end, "nothing was drawn"
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, error = process.communicate(timeout=100)
+        assert process.returncode == 128 + number
+        assert error.splitlines()[-1] == f"stopped by {number.name}"
+        assert "Traceback" not in error
+        assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["draw", "generate"])
+def test_a_signal_ends_in_one_line_and_its_code(run, tmp_path, monkeypatch, command, number):
+    before = signal.getsignal(number)
+
+    def interrupted(self):
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    monkeypatch.setattr(GenerativeGenerator, "__next__", interrupted)
+    arguments = draw(tmp_path / "out", *SMALL)
+    if command == "generate":
+        small = ("catalog.mock=500", "shards=2", "blends_per_shard=2")
+        changes = [word for change in small for word in ("--set", change)]
+        config = ROOT / "configs" / "generate_lsst.yaml"
+        arguments = ("generate", config, "--output", tmp_path / "out", *changes)
+    code, error = run(*arguments)
+    assert code == 128 + number
+    assert error.splitlines()[-1] == f"stopped by {number.name}" and "Traceback" not in error
+    assert not list(tmp_path.rglob("*.partial"))
+    assert command == "generate" or not list(tmp_path.iterdir())
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_was_ignored_stays_so(run, tmp_path, monkeypatch):
+    """As nohup wants it."""
+    monkeypatch.setattr(cli, "app", lambda: os.kill(os.getpid(), signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(sys, "argv", ["btk-generative"])
+        cli.main()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_stop_that_a_library_takes_for_an_error(run, monkeypatch):
+    def app():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except SystemExit:
+            raise OSError("callback failed") from None
+
+    monkeypatch.setattr(cli, "app", app)
+    assert run() == (143, "stopped by SIGTERM\n")
 
 
 @pytest.mark.slow

@@ -100,3 +100,69 @@ def test_a_bad_value_for_the_sampling_function(write):
     path = write("catalog: {mock: 10}\nsampling: {max_number: 1, min_number: 3}")
     with pytest.raises(ConfigError, match="min_number"):
         load_config(path, DrawConfig).sampling.build(0)
+
+
+BOMB = "seed: [&a [x,x,x,x,x,x,x,x,x]" + "".join(
+    f", &{name} [{','.join(['*' + before] * 9)}]"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BOMB + "]", "more than 20000 values, aliases counted each time"),
+        ("seed: &a [*a]", r"alias '\*a' stands inside what it stands for"),
+        ("seed: " + "[" * 100_000, "nested more than 50 deep"),
+        ("seed: " + "{a: " * 100_000, "nested more than 50 deep"),
+        ("a: " * 5_000, "is not YAML"),
+        ("seed: [" + "1, " * 20_001 + "]", "more than 20000 values"),
+        ("#" * (2**20 + 1), "larger than 1 MiB"),
+        ("seed: 1\nseed: 2", "key 'seed' is given twice"),
+        ("catalog: {mock: 10, mock: 20}", "key 'mock' is given twice"),
+        ("seed: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("seed: 2020-13-45", "is not YAML.*month must be"),
+        ("seed: !!int x", "is not YAML.*invalid literal"),
+        ("seed: !!timestamp x", "is not YAML"),
+        ("seed: " + "9" * 5000, "is not YAML.*4300 digits"),
+        ("? [a]\n: 1", "unhashable key"),
+        ("seed: \0", "special characters"),
+    ],
+)
+def test_yaml_that_is_legal_but_harmful(write, text, says):
+    path = write(text)
+    with pytest.raises(ConfigError, match=says) as error:
+        load_config(path, DrawConfig)
+    assert str(path) in str(error.value)
+    value = text.removeprefix("seed: ")
+    if value != text and "twice" not in says:
+        with pytest.raises(ConfigError, match=f"--set .*{says.removeprefix('is not YAML')}"):
+            load_config(write("catalog: {mock: 10}"), DrawConfig, [f"seed={value}"])
+
+
+def test_binary_garbage_is_no_configuration(tmp_path):
+    path = tmp_path / "config.yaml"
+    for content in (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"\xff\xfe\x00", bytes(1000)):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="is not YAML"):
+            load_config(path, DrawConfig)
+
+
+def test_aliases_merges_and_their_changes_are_kept(write):
+    path = write(
+        "catalog: {mock: &n 10, seed: *n}\nsampling: {<<: &s {max_number: 3, stamp_size: 6.0},"
+        " max_number: 4}"
+    )
+    config = load_config(path, DrawConfig)
+    assert config.catalog.seed == 10
+    assert config.sampling.model_extra == {"max_number": 4, "stamp_size": 6.0}
+
+
+def test_a_message_stays_short(write):
+    many = ", ".join(f"k{number}: 1" for number in range(5000))
+    for text in (f"catalog: {{mock: 10}}\nseed: [{'1, ' * 5000}]", f"catalog: {{{many}}}"):
+        with pytest.raises(ConfigError) as error:
+            load_config(write(text), DrawConfig)
+        assert len(str(error.value)) < 5000
+    with pytest.raises(ConfigError, match="--set: a key of 10001 parts"):
+        load_config(write("catalog: {mock: 10}"), DrawConfig, ["a." * 10_000 + "b=1"])

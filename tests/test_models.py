@@ -266,6 +266,17 @@ def damaged(path, how):
         files["model.json"] = b"{"
     if how == "misspelt key":
         files["model.json"] = json.dumps(card | {"license": "MIT"}).encode()
+    if how.startswith("card "):
+        files["model.json"] = how.removeprefix("card ").encode()
+    if how == "a key twice":
+        files["model.json"] = files["model.json"].replace(b"{", b'{"schema": 1, ', 1)
+    if how == "not a number":
+        card["provenance"]["loss"] = float("nan")
+        files["model.json"] = json.dumps(card).encode()
+    if how == "large frames":
+        files["model.json"] = json.dumps(card | {"stamp_size": 10**4}).encode()
+    if how == "many random numbers":
+        files["model.json"] = json.dumps(card | {"random_size": 10**12}).encode()
     if how == "wrong value":
         files["model.json"] = json.dumps(card | {"stamp_size": "large"}).encode()
     return pack(files)
@@ -285,6 +296,15 @@ def damaged(path, how):
         ("not JSON", "not JSON"),
         ("misspelt key", "license: Extra inputs are not permitted"),
         ("wrong value", "stamp_size: Input should be a valid integer"),
+        ("large frames", "stamp_size: Input should be less than or equal to 1024"),
+        ("many random numbers", "random_size: Input should be less than or equal to 65536"),
+        ("a key twice", "not JSON: key 'schema' is given twice"),
+        ("not a number", "not JSON: Out of range float values"),
+        ("card " + "[" * 10**5 + "]" * 10**5, "not JSON: .* nested more than 50 deep"),
+        ("card " + "[" * 60 + "]" * 60, "not JSON: .* nested more than 50 deep"),
+        ('card {"a": 1' + "0" * 5000 + "}", "not JSON: .*4300 digits"),
+        ("card " + " " * 2**21, "not JSON: it is larger than 1 MiB"),
+        ("card 3", "has schema None"),
     ],
 )
 def test_a_damaged_model_says_what_is_wrong(path, tmp_path, how, message):
@@ -337,6 +357,28 @@ def test_an_unwritable_path(tmp_path):
         write_toy(tmp_path / "file" / "toy.tar.gz")
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero", "nul\0byte"):
+        with pytest.raises(ModelError, match="cannot read the model"):
+            load_model(path)
+
+
+def test_a_model_without_random_numbers(tmp_path):
+    def draw(**given):
+        return draw_toy(**given | {"random_normal": given["zphot"][:, None] * [[0.0] * RANDOM]})
+
+    model = write_toy(tmp_path / "model.tar.gz", draw, random_size=0)
+    assert model.random_size == 0
+
+
+def test_values_beyond_single_precision_are_refused(model, conditions):
+    bad = conditions.copy()
+    bad["zphot"][3] = 1e39
+    with pytest.raises(ModelError, match="'zphot', row 3: value 1e"):
+        model.sample(bad, 0)
+
+
 def archive(*members):
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as tar:
@@ -385,15 +427,23 @@ def test_a_git_lfs_pointer_is_recognised(tmp_path):
         load_model(pointer)
 
 
-@pytest.mark.parametrize("operation", ["write a file", "read a file", "call Python", "print"])
-def test_a_graph_may_only_compute(tmp_path, operation):
+@pytest.mark.parametrize(
+    ("what", "operation"),
+    [
+        ("write a file", "WriteFile"),
+        ("read a file", "ReadFile"),
+        ("call Python", "PyFunc"),
+        ("print", "PrintV2"),
+    ],
+)
+def test_a_graph_may_only_compute(tmp_path, what, operation):
     import tensorflow as tf
 
     target = tmp_path / "target"
 
     def draw(**given):
         drawn = draw_toy(**given)
-        match operation:
+        match what:
             case "write a file":
                 action = tf.io.write_file(str(target), "text")
             case "read a file":
@@ -405,6 +455,6 @@ def test_a_graph_may_only_compute(tmp_path, operation):
         with tf.control_dependencies([action]):
             return {name: tf.identity(value) for name, value in drawn.items()}
 
-    with pytest.raises(ModelError, match="operations that a model may not have"):
+    with pytest.raises(ModelError, match=f"the operation '{operation}' .node 'n"):
         write_toy(tmp_path / "bad.tar.gz", draw)
     assert not list(tmp_path.iterdir())

@@ -114,6 +114,15 @@ def test_offline_explains_itself(entry, cache, served, monkeypatch):
     assert load_model("hub:toy").name == "toy"
 
 
+class Address(str):
+    """The address of a server, which it knows."""
+
+    def __new__(cls, text, server):
+        address = super().__new__(cls, text)
+        address.server = server
+        return address
+
+
 @pytest.fixture
 def https(served, tmp_path, monkeypatch):
     """The address of the served folder by https, with a certificate that requests trusts."""
@@ -133,7 +142,7 @@ def https(served, tmp_path, monkeypatch):
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    yield f"https://localhost:{server.server_port}"
+    yield Address(f"https://localhost:{server.server_port}", server)
     server.shutdown()
 
 
@@ -145,6 +154,53 @@ def test_an_address(https, cache, served):
         load_model(f"{https}/toy.tar.gz#sha256={'0' * 64}")
     with pytest.raises(ModelError, match="not a model archive"):
         load_model(f"{https}/page.tar.gz")
+
+
+def test_a_damaged_download_without_a_digest_is_fetched_anew(https, cache):
+    address = f"{https}/toy.tar.gz"
+    assert load_model(address).name == "toy"
+    (kept,) = (cache / "addresses").iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert load_model(address).name == "toy"
+
+
+def test_a_link_in_the_cache_is_never_written_through(entry, cache, served, tmp_path):
+    entry("toy.tar.gz")
+    cache.mkdir()
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    for target in (precious, tmp_path / "nowhere"):
+        (cache / "toy.tar.gz").unlink(missing_ok=True)
+        (cache / "toy.tar.gz").symlink_to(target)
+        assert load_model("hub:toy").name == "toy"
+        assert not (cache / "toy.tar.gz").is_symlink()
+    assert precious.read_text() == "precious" and not (tmp_path / "nowhere").exists()
+
+
+def test_a_download_does_not_leave_https(https, cache, served):
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{served[1].server_port}/toy.tar.gz")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    handler, https.server.RequestHandlerClass = https.server.RequestHandlerClass, Elsewhere
+    try:
+        with pytest.raises(ModelError, match=r"it leads on to http://127.* which is not https"):
+            load_model(f"{https}/toy.tar.gz")
+    finally:
+        https.server.RequestHandlerClass = handler
+    assert not list((cache / "addresses").iterdir())
+
+
+def test_a_download_has_a_limit(entry, cache, monkeypatch):
+    monkeypatch.setattr("btk_generative.models.archive.MAX_BYTES", 1000)
+    entry("toy.tar.gz")
+    with pytest.raises(ModelError, match=r"cannot download model 'hub:toy'.*more than 0 MiB"):
+        load_model("hub:toy")
 
 
 @pytest.mark.parametrize(
@@ -204,3 +260,20 @@ def test_check_says_what_is_wrong(command, served, tmp_path):
     assert code == 2 and said == ""
     assert complaint.startswith(f"error: {bad} is not a model archive, or is truncated")
     assert complaint.count("\n") == 1
+
+
+def test_a_damaged_model_does_not_spoil_the_list(command, cache):
+    cache.mkdir()
+    (cache / "half.tar.gz").write_bytes(b"half")
+    code, listed, _ = command("list")
+    assert code == 0 and "hub:half" in listed and "cannot be loaded" in listed
+
+
+def test_a_card_does_not_steer_the_terminal(command, tmp_path):
+    path = tmp_path / "toy.tar.gz"
+    write_toy(path, description="\x1b[2Jcleared", citation="\x1b]0;title\x07")
+    _, shown, _ = command("show", path)
+    assert "cleared" in shown and "\x1b" not in shown and "\x07" not in shown
+    path.rename(tmp_path / "\x1b[2J.tar.gz")
+    code, _, complaint = command("show", tmp_path / "\x1b[2J.tar.g")
+    assert code == 2 and "\x1b" not in complaint

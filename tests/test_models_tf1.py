@@ -119,8 +119,8 @@ def spoiled(how):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("python", r"may not have, \['PyFunc'\]"),
-        ("file", r"may not have, \['ReadFile'\]"),
+        ("python", r"the operation 'PyFunc' \(node 'PyFunc'\)"),
+        ("file", r"the operation 'ReadFile' \(node 'ReadFile'\)"),
         ("shared noise", "are not per galaxy"),
     ],
 )
@@ -130,6 +130,91 @@ def test_a_module_may_only_compute(tmp_path, how, message):
     write_hub_module(path, folder, spoiled(how))
     with pytest.raises(ModelError, match=message):
         load_model(path)
+
+
+def write_file_before(node, target):
+    """Returns a change of a graph: it writes a file before a node is run."""
+
+    def change(graph):
+        for name, text in (("name", str(target)), ("text", "written")):
+            constant = graph.node.add(name=f"evil/{name}", op="Const")
+            constant.attr["dtype"].type = constant.attr["value"].tensor.dtype = 7
+            constant.attr["value"].tensor.tensor_shape.SetInParent()
+            constant.attr["value"].tensor.string_val.append(text.encode())
+        graph.node.add(name="evil/write", op="WriteFile", input=["evil/name", "evil/text"])
+        (victim,) = (other for other in graph.node if other.name == node)
+        victim.input.append("^evil/write")
+
+    return change
+
+
+@pytest.mark.parametrize("node", ["dense/Read/ReadVariableOp", "dense/Assign"])
+def test_nothing_runs_but_what_the_image_needs(hub_model, conditions, tmp_path, node):
+    """The first ran when the module was loaded, and wrote the file."""
+    path, folder, target = tmp_path / "module.tar.gz", tmp_path / "module", tmp_path / "target"
+    folder.mkdir()
+    change = write_file_before(node, target)
+    write_hub_module(path, folder, published, change=change)
+    drawn = load_model(path).sample(conditions, 3)
+    assert not target.exists()
+    expected = load_model(hub_model[0]).sample(conditions, 3)
+    np.testing.assert_array_equal(drawn.images, expected.images)
+
+
+def test_what_the_image_needs_may_not_write(tmp_path):
+    path, folder, target = tmp_path / "module.tar.gz", tmp_path / "module", tmp_path / "target"
+    folder.mkdir()
+    change = write_file_before("Softplus", target)
+    write_hub_module(path, folder, published, change=change)
+    with pytest.raises(ModelError, match=r"operation 'WriteFile' \(node 'evil/write'\)"):
+        load_model(path)
+    assert not target.exists()
+
+
+def test_a_variable_read_in_a_loop(tmp_path):
+    def build(v1):
+        import tensorflow as tf
+
+        v1.disable_control_flow_v2()
+        flux = v1.placeholder(tf.float32, [None], "flux")
+        weight = v1.get_variable("weight", initializer=np.float32(1.5), use_resource=True)
+        image = tf.tile(flux[:, None, None], [1, 8, 8])
+        image = v1.while_loop(
+            lambda step, _: step < 3,
+            lambda step, x: (step + 1, x * weight.read_value() + tf.eye(8)),
+            [tf.constant(0), image],
+        )[1]
+        return {"flux": flux}, image, 8
+
+    path, folder = tmp_path / "module.tar.gz", tmp_path / "module"
+    folder.mkdir()
+    run = write_hub_module(path, folder, build)
+    flux = np.float32([1, 2])
+    drawn = load_model(path).sample(Table({"flux": flux}), 0).images
+    image = run(flux=flux)
+    np.testing.assert_allclose(drawn, image / image.sum((1, 2), keepdims=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.pop("variables/variables.index"), "not a TensorFlow-1 hub module"),
+        (
+            lambda files: files.update({"variables/variables.index": b"nonsense"}),
+            "not a TensorFlow-1 hub module",
+        ),
+        (lambda files: files.update({"saved_model.pb": b"\xff\xff"}), "DecodeError"),
+        (lambda files: files.pop("saved_model.pb"), "KeyError"),
+    ],
+)
+def test_a_module_with_damaged_files(hub_model, tmp_path, change, message):
+    from btk_generative.models.archive import pack, unpack
+
+    files = unpack(hub_model[0].read_bytes(), "module")
+    change(files)
+    (tmp_path / "bad.tar.gz").write_bytes(pack(files))
+    with pytest.raises(ModelError, match=message):
+        load_model(tmp_path / "bad.tar.gz")
 
 
 @pytest.mark.parametrize("change", [{"attach": False}, {"tags": ["serve"]}])

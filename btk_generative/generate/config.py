@@ -7,12 +7,20 @@ from pydantic import Field, PositiveInt, model_validator
 
 from btk_generative.config import BlendsConfig
 
+MAX_SHARDS = 1_000_000
+"""Most shards of a data set."""
+
+MAX_BLENDS = 1_000_000
+"""Most blends in a shard."""
+
 
 class GenerateConfig(BlendsConfig):
     """What to draw, in how many shards, and who draws it."""
 
-    shards: PositiveInt = Field(1, description="number of shards, which are drawn independently")
-    blends_per_shard: PositiveInt = Field(100, description="blends in each shard")
+    shards: PositiveInt = Field(
+        1, le=MAX_SHARDS, description="number of shards, which are drawn independently"
+    )
+    blends_per_shard: PositiveInt = Field(100, le=MAX_BLENDS, description="blends in each shard")
     isolated: bool = Field(False, description="whether to keep every galaxy's own image")
     device: Literal["auto", "cpu", "gpu"] = Field(
         "cpu", description="what draws the images; those of a GPU do not repeat to the bit"

@@ -25,7 +25,7 @@ def verify(folder, repair: bool = False, progress: bool = True, **options) -> di
         OutputError: If the folder is no data set.
     """
     store = Store(folder)
-    config = GenerateConfig.model_validate(manifest.read(store)["configuration"])
+    config = manifest.read_as(GenerateConfig, store)
     numbers = tqdm(range(config.shards), unit="shard", disable=not progress)
     problems = {k: problem for k in numbers if (problem := _problem(store, k, config))}
     if repair:

@@ -31,4 +31,5 @@ def row(shard: int) -> str:
 def shard_of_row(name: str) -> int | None:
     """Number of the shard whose row a file of the folder `ROWS` is, None if it is no row."""
     stem, _, suffix = name.partition(".")
-    return int(stem) if suffix == "json" and stem.isdecimal() else None
+    number = int(stem) if suffix == "json" and stem.isdecimal() else None
+    return number if number is not None and name == f"{number}.json" else None

@@ -3,13 +3,18 @@
 import hashlib
 import platform
 from importlib.metadata import version
+from typing import Annotated, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, Field, Strict, ValidationError
 
+from btk_generative.config import shortened
 from btk_generative.errors import OutputError
 from btk_generative.generate import layout
-from btk_generative.generate.config import GenerateConfig
+from btk_generative.generate.config import MAX_BLENDS, MAX_SHARDS, GenerateConfig
 from btk_generative.generate.store import Store
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 SCHEMA = 1
 PACKAGES = (
@@ -24,8 +29,19 @@ PACKAGES = (
     "pyarrow",
 )
 
+_MANY = 10  # changes that a message names
+
 # a file that was moved is still the same
 _KNOWN_BY_CHECKSUM = ("configuration.catalog.path", "configuration.model")
+
+
+class Shape(BaseModel):
+    """How a data set is divided into files: the part of its configuration that a reader needs."""
+
+    survey: list[Annotated[str, Field(pattern=r"^\w[\w.+ -]*$")]] = Field(min_length=1)
+    shards: Annotated[int, Strict(), Field(gt=0, le=MAX_SHARDS)]
+    blends_per_shard: Annotated[int, Strict(), Field(gt=0, le=MAX_BLENDS)]
+    isolated: Annotated[bool, Strict()]
 
 
 def describe(config: GenerateConfig, catalog, model) -> dict:
@@ -69,12 +85,42 @@ def read(store: Store) -> dict:
         ) from error
     except (OSError, ValueError) as error:
         raise OutputError(f"{store.path(layout.MANIFEST)} cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("configuration"), dict):
+        raise OutputError(
+            f"{store.path(layout.MANIFEST)} does not describe a data set: it has no 'configuration'"
+        )
     if manifest.get("schema") != SCHEMA:
         raise OutputError(
-            f"{store.url} has data set format {manifest.get('schema')}, this version of"
+            f"{store.url} has data set format {shortened(manifest.get('schema'))}, this version of"
             f" btk_generative reads {SCHEMA}"
         )
     return manifest
+
+
+def read_as(schema: type[Schema], store: Store) -> Schema:
+    """Reads the configuration in a data set's description.
+
+    Args:
+        schema: What of it is wanted, `Shape` or all of it, `GenerateConfig`.
+        store: The folder.
+
+    Raises:
+        OutputError: If it is not what that needs; see `read` too.
+    """
+    values = read(store)["configuration"]
+    try:
+        return schema.model_validate(values)
+    except OSError as error:  # a path in it that cannot be one
+        raise OutputError(
+            f"{store.path(layout.MANIFEST)} does not describe a data set: {error.strerror}"
+        ) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"configuration.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5]
+        )
+        raise OutputError(
+            f"{store.path(layout.MANIFEST)} does not describe a data set: {problems}"
+        ) from error
 
 
 def check(store: Store, config: GenerateConfig) -> None:
@@ -116,13 +162,14 @@ def claim(store: Store, description: dict) -> None:
 
 def _refuse_changes(store, found, description):
     changes = [
-        f"{key} was {old!r} and is now {new!r}"
+        f"{key} was {shortened(old)} and is now {shortened(new)}"
         for key, old, new in _differences(found, description)
         if key not in _KNOWN_BY_CHECKSUM
     ]
     if changes:
+        more = [f"and {len(changes) - _MANY} more"] if len(changes) > _MANY else []
         raise OutputError(
-            f"{store.url} holds a data set made otherwise: {'; '.join(changes)}."
+            f"{store.url} holds a data set made otherwise: {'; '.join(changes[:_MANY] + more)}."
             " Nothing was changed; choose another folder, or go back to what made it"
         )
 

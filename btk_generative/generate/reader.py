@@ -60,8 +60,8 @@ class BlendDataset:
     def __init__(self, folder, survey: str | None = None):
         self._store = Store(folder)
         self.manifest = manifest.read(self._store)
-        configuration = self.manifest["configuration"]
-        surveys = configuration["survey"]
+        shape = manifest.read_as(manifest.Shape, self._store)
+        surveys = shape.survey
         if survey is None and len(surveys) == 1:
             survey = surveys[0]
         if survey not in surveys:
@@ -70,8 +70,8 @@ class BlendDataset:
                 f" not {survey!r}"
             )
         self.survey = survey
-        self._shards, self._per_shard = configuration["shards"], configuration["blends_per_shard"]
-        self._isolated = configuration["isolated"]
+        self._shards, self._per_shard = shape.shards, shape.blends_per_shard
+        self._isolated = shape.isolated
         self._files, self._process, self._lock = OrderedDict(), os.getpid(), Lock()
         missing = self._shards - len(manifest.finished(self._store, self._shards))
         if missing:

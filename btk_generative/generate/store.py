@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 
+from btk_generative.documents import MAX_BYTES, read_json
 from btk_generative.errors import OutputError
 
 PARTIAL = ".partial"
@@ -86,11 +87,11 @@ class Store:
         """Reads a JSON file.
 
         Raises:
-            ValueError: If it holds no JSON.
+            ValueError: If it holds no JSON, or more than a data set's files do.
             OSError: If it cannot be read.
         """
         with self.open(name) as file:
-            return json.loads(file.read())
+            return read_json(file.read(MAX_BYTES + 1))
 
     def write_json(self, name: str, value) -> None:
         """Writes a JSON file."""

@@ -8,6 +8,7 @@ device, a path that leads elsewhere, a pickle or a decompression bomb ends in a 
 import gzip
 import hashlib
 import io
+import os
 import posixpath
 import re
 import tarfile
@@ -27,6 +28,30 @@ _ALLOWED = re.compile(
     r"|tfhub_module\.pb|saved_model\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})"
 )
 _POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def read_file(path: str | Path) -> bytes:
+    """Returns the bytes of a model's file.
+
+    Raises:
+        ModelError: If it cannot be read, is no regular file or is larger than `MAX_BYTES`.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ModelError(f"cannot read the model {path}: it is no regular file")
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(
+            f"cannot read the model {path}: {getattr(error, 'strerror', None) or error}; give the"
+            " path of a model's .tar.gz, 'default' for the model that comes with the package, or a"
+            " name that `btk-generative models list` shows"
+        ) from error
+    if len(content) > MAX_BYTES:
+        raise ModelError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; not opened")
+    return content
 
 
 def sha256(content: bytes) -> str:
@@ -62,9 +87,9 @@ def unpack(content: bytes, path: str | Path) -> dict[str, bytes]:
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             return _read(archive, path)
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        if isinstance(error, ModelError):
-            raise
+    except ModelError:
+        raise
+    except Exception as error:  # tarfile raises whatever a damaged header makes of it
         raise ModelError(
             f"{path} is not a model archive, or is truncated or damaged ({error})"
         ) from error

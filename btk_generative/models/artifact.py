@@ -2,16 +2,17 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from btk_generative.errors import ModelError, OutputError
+from btk_generative.errors import ModelError
 from btk_generative.models import archive
 from btk_generative.models.card import SCHEMA, parse, read
 from btk_generative.models.graph import Graph, freeze, import_tensorflow
 from btk_generative.models.model import GenerativeModel
+from btk_generative.models.operations import admit
+from btk_generative.output import write_file
 
 _NETWORK = "saved_model/saved_model.pb"
 _SIGNATURE = "serving_default"
@@ -38,7 +39,7 @@ def read_artifact(files: dict[str, bytes], digest: str, path) -> GenerativeModel
 
 
 def _network(content: bytes, card, path) -> Graph:
-    """Returns the graph of a SavedModel whose signature agrees with the card."""
+    """Returns the graph of a SavedModel that only computes, and as the card says."""
     import_tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -57,6 +58,7 @@ def _network(content: bytes, card, path) -> Graph:
                 f"{path}: signature '{_SIGNATURE}' has the {what} {sorted(found)}, but by "
                 f"model.json they are {sorted(told)}"
             )
+    admit(meta.graph_def, path)
     return Graph(meta.graph_def.SerializeToString(deterministic=True), inputs, outputs, str(path))
 
 
@@ -94,14 +96,7 @@ def write_artifact(path: str | os.PathLike, function: Callable, card: dict) -> G
     content = archive.pack(files)
     model = read_artifact(files, archive.sha256(content), path)
     model.check()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-            partial.write(content)
-        os.chmod(partial.name, 0o644)
-        os.replace(partial.name, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    write_file(path, content)
     return model
 
 

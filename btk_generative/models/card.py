@@ -6,13 +6,25 @@ from typing import Annotated, Any, Literal
 
 import astropy.units as u
 import pydantic
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import Field, PositiveFloat, StringConstraints
 from pydantic.dataclasses import dataclass
 
+from btk_generative.documents import read_json
 from btk_generative.errors import ModelError
 
 SCHEMA = 1
 """Version of the artifact format."""
+
+MAX_STAMP = 1024
+"""Largest side of a profile's frame, in pixels."""
+
+MAX_RANDOM = 65_536
+"""Most random numbers of a galaxy."""
+
+MAX_INPUTS = 256
+"""Most inputs."""
+
+_PROBLEMS = 5  # that a message names
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 _CONFIG = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -22,10 +34,10 @@ _CONFIG = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 class ModelInput:
     """A condition that a model takes: a column of its name in the table of conditions."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=100)]
     """Name of the column and of the tensor."""
 
-    unit: str = ""
+    unit: Annotated[str, StringConstraints(max_length=50)] = ""
     """Unit as astropy writes it; empty for a pure number."""
 
     minimum: float | None = None
@@ -34,7 +46,7 @@ class ModelInput:
     maximum: float | None = None
     """Largest value that the model was trained on; infinity where it is not known."""
 
-    missing: float | None = None
+    missing: Annotated[float, Field(ge=-1e38, le=1e38)] | None = None
     """What stands for the value of a component that a galaxy lacks; None if it cannot lack it."""
 
     description: str = ""
@@ -43,7 +55,7 @@ class ModelInput:
     def __post_init__(self):
         try:
             u.Unit(self.unit)
-        except ValueError as error:
+        except Exception as error:  # astropy computes what it reads, and may fail in any way
             raise ValueError(f"unit '{self.unit}' of input '{self.name}' is unknown") from error
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
@@ -59,11 +71,11 @@ class Card(pydantic.BaseModel):
     model_config = _CONFIG
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     description: Text
-    inputs: list[ModelInput]
-    random_size: NonNegativeInt
-    stamp_size: PositiveInt
+    inputs: list[ModelInput] = Field(max_length=MAX_INPUTS)
+    random_size: int = Field(ge=0, le=MAX_RANDOM)
+    stamp_size: int = Field(gt=0, le=MAX_STAMP)
     pixel_scale: PositiveFloat | Literal["output"]
     oriented: bool
     licence: Text
@@ -90,7 +102,8 @@ def parse(card: dict, path) -> Card:
         parsed = Card.model_validate(card)
     except pydantic.ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()
+            f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}"
+            for e in error.errors()[:_PROBLEMS]
         )
         raise ModelError(f"{path}: model.json is not valid: {problems}") from error
     names = [given.name for given in parsed.inputs]
@@ -103,9 +116,11 @@ def read(content: bytes, path) -> dict:
     """Returns the dictionary in the bytes of a `model.json`.
 
     Raises:
-        ModelError: If they are not JSON.
+        ModelError: If they are not JSON, or hold a key twice or a number that is not finite.
     """
     try:
-        return json.loads(content)
+        card = read_json(content)
+        json.dumps(card, allow_nan=False)
+        return card
     except ValueError as error:
         raise ModelError(f"{path}: model.json is not JSON: {error}") from error

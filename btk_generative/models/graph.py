@@ -4,6 +4,7 @@ A frozen graph holds its weights as constants, so it needs no other file and no 
 what it may do can be read off the list of its operations.
 """
 
+import math
 import os
 import sys
 import tempfile
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from btk_generative.errors import ModelError
+from btk_generative.models.operations import node_name
 
-_STATEFUL_ALLOWED = frozenset({"Assert", "StatefulPartitionedCall"})
-_RANDOM = frozenset({"RandomStandardNormal", "RandomUniform"})
-_STATELESS_REJECTED = frozenset(
-    "ReadFile MatchingFiles ImmutableConst ShardedFilename GenerateVocabRemapping "
-    "PyFuncStateless DebugIdentity DebugNanCount DebugNumericSummary".split()
-)
+CHUNK = 40
+"""Galaxies decoded at a time: always as many, so that a galaxy never depends on its batch."""
+
+MAX_TENSOR = 4 * 2**30
+"""Largest tensor that may come up when a chunk of galaxies is drawn, in bytes."""
+
 _NOTES = (
     *(b"oneDNN custom operations", b"absl::InitializeLog", b"cpu_feature_guard", b"AVX"),
     *(b"cudart_stub", b"failed call to cuInit"),  # on a machine without a GPU
@@ -145,13 +147,12 @@ class Graph:
             return self._run(inputs)
         except tf.errors.OpError as error:
             raise ModelError(f"{self.path}: the graph fails: {error.message}") from error
+        except (ValueError, TypeError) as error:  # of NumPy: an input of another shape
+            raise ModelError(f"{self.path}: the graph does not take its inputs: {error}") from error
 
     def _compile(self, tf) -> Callable:
-        graph_def = tf.compat.v1.GraphDef.FromString(self.definition)
-        check_operations(graph_def, self.path)
+        graph = import_graph(tf, tf.compat.v1.GraphDef.FromString(self.definition), self.path)
         try:
-            with tf.Graph().as_default() as graph:
-                tf.graph_util.import_graph_def(graph_def, name="")
             taken = {key: graph.get_tensor_by_name(name) for key, name in self.inputs.items()}
             made = {key: graph.get_tensor_by_name(name) for key, name in self.outputs.items()}
             # A session, which any number of threads may run, takes less time than a tf.function.
@@ -159,48 +160,47 @@ class Graph:
             config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
             session = tf.compat.v1.Session(graph=graph, config=config)
             run = session.make_callable(made, list(taken.values()))
-        except (ValueError, KeyError, tf.errors.OpError) as error:
+            kinds = {
+                key: (tensor.shape.as_list()[1:], tensor.dtype.as_numpy_dtype)
+                for key, tensor in taken.items()
+            }
+        except (ValueError, KeyError, TypeError, tf.errors.OpError) as error:
             raise ModelError(
                 f"{self.path}: TensorFlow {tf.__version__} cannot read the graph: {error}"
             ) from error
-        kinds = {
-            key: ([-1, *tensor.shape.as_list()[1:]], tensor.dtype.as_numpy_dtype)
-            for key, tensor in taken.items()
-        }
         return lambda inputs: run(
-            *(inputs[key].reshape(shape).astype(kind) for key, (shape, kind) in kinds.items())
+            *(
+                inputs[key].reshape(len(inputs[key]), *shape).astype(kind)
+                for key, (shape, kind) in kinds.items()
+            )
         )
 
 
-def check_operations(graph_def, path, random: bool = False) -> None:
-    """Raises a `ModelError` if a graph could do more than compute.
+def import_graph(tf, graph_def, path):
+    """Returns a `tf.Graph` of a graph whose operations are known to be harmless.
 
-    No operation may keep state (read a variable, print, write, call Python) or read a file.
-
-    Args:
-        graph_def: The graph.
-        path: Where it comes from, for messages.
-        random: Whether it may make random numbers.
+    Raises:
+        ModelError: If TensorFlow cannot read it, or it makes a tensor larger than `MAX_TENSOR`, as
+            far as shapes tell before it runs.
     """
-    from tensorflow.python.framework import op_def_registry
-
-    nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
-    functions = {f.signature.name for f in graph_def.library.function}
-    allowed = _STATEFUL_ALLOWED | (_RANDOM if random else frozenset())
-    unsafe = set()
-    for operation in {node.op for node in nodes} - functions:
-        known = op_def_registry.get(operation)
-        if (
-            known is None
-            or operation in _STATELESS_REJECTED
-            or (known.is_stateful and operation not in allowed)
-        ):
-            unsafe.add(operation)
-    if unsafe:
+    try:
+        with tf.Graph().as_default() as graph:
+            tf.graph_util.import_graph_def(graph_def, name="")
+    except (ValueError, KeyError, TypeError, RecursionError, tf.errors.OpError) as error:
         raise ModelError(
-            f"{path}: the graph has operations that a model may not have, {sorted(unsafe)}:"
-            " a model may only compute, with its weights as constants; not loaded"
-        )
+            f"{path}: TensorFlow {tf.__version__} cannot read the graph: {error}"
+        ) from error
+    for operation in graph.get_operations():
+        for tensor in operation.outputs:
+            lengths = tensor.shape.as_list() if tensor.shape.rank is not None else []
+            count = math.prod(CHUNK if length is None else length for length in lengths)
+            if count * tensor.dtype.size > MAX_TENSOR:
+                raise ModelError(
+                    f"{path}: the operation {operation.type!r} (node {operation.name[:80]!r}) makes"
+                    f" a tensor of shape {tensor.shape}, more than {MAX_TENSOR // 2**30} GiB for"
+                    f" {CHUNK} galaxies; not loaded"
+                )
+    return graph
 
 
 def freeze(function: Callable, inputs: list[str], random_size: int) -> Graph:
@@ -246,7 +246,7 @@ def canonical(graph_def, inputs: list[str], outputs: list):
         if name not in seen:
             seen.add(name)
             order.append(name)
-            waiting += [_node(source) for source in reversed(nodes[name].input)]
+            waiting += [node_name(source) for source in reversed(nodes[name].input)]
     names = dict(zip(inputs, inputs, strict=True))
     names |= {name: f"n{index}" for index, name in enumerate(order) if name not in names}
     frames = {}
@@ -257,7 +257,7 @@ def canonical(graph_def, inputs: list[str], outputs: list):
         node.name = names[name]
         node.ClearField("experimental_debug_info")
         for index, source in enumerate(node.input):
-            old = _node(source)
+            old = node_name(source)
             node.input[index] = source.replace(old, names[old], 1)
         for key in [key for key in node.attr if key.startswith("_")]:
             del node.attr[key]
@@ -265,8 +265,3 @@ def canonical(graph_def, inputs: list[str], outputs: list):
             frame = node.attr["frame_name"].s
             node.attr["frame_name"].s = frames.setdefault(frame, f"f{len(frames)}".encode())
     return part, [f"{names[tensor.op.name]}:{tensor.value_index}" for tensor in outputs]
-
-
-def _node(source: str) -> str:
-    """Returns the name of the node in a reference to one of its outputs."""
-    return source.removeprefix("^").split(":")[0]

@@ -3,14 +3,15 @@
 import json
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from btk_generative.errors import ModelError, OutputError
 from btk_generative.models import archive
+from btk_generative.output import write_file
 
+_ELSEWHERE = "set BTK_GENERATIVE_CACHE to a folder that can be written"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -92,7 +93,7 @@ def find(name: str) -> Path:
         raise ModelError(f"'{name}': after # stands sha256= and 64 hexadecimal digits")
     if not url.startswith("https://"):
         raise ModelError(f"'{name}': a model is fetched by https:// only")
-    stem = f"{archive.sha256(url.encode())[:12]}-{url.rsplit('/', 1)[-1].split('?')[0]}"
+    stem = f"{archive.sha256(url.encode())[:12]}-{url.rsplit('/', 1)[-1].split('?')[0][-100:]}"
     return _get(name, cache_folder() / "addresses" / stem, url, digest)
 
 
@@ -117,13 +118,13 @@ def add(path: str | os.PathLike) -> str:
             f"{path} is called '{model.name}', which is the name of another model; "
             "load it by its path, or give it another name in its card"
         )
-    _store(Path(path).read_bytes(), cache_folder() / f"{model.name}.tar.gz")
+    _store(archive.read_file(path), cache_folder() / f"{model.name}.tar.gz")
     return f"hub:{model.name}"
 
 
 def _get(name: str, path: Path, url: str, digest: str) -> Path:
     """Returns a file of the cache, having downloaded and verified it if need be."""
-    if path.is_file() and (not digest or archive.sha256(path.read_bytes()) == digest):
+    if path.is_file() and _is_whole(path, digest):
         return path
     if os.environ.get("BTK_GENERATIVE_OFFLINE", "0") not in ("", "0"):
         raise ModelError(
@@ -131,7 +132,13 @@ def _get(name: str, path: Path, url: str, digest: str) -> Path:
             f" to download it: get {url} on another machine, and then "
             "`btk-generative models add FILE` here"
         )
-    content = _download(name, url, path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path.parent}: {error.strerror}; {_ELSEWHERE}"
+        ) from error
+    content = _download(name, url)
     if digest and archive.sha256(content) != digest:
         archive.reject_pointer(content, url)
         raise ModelError(
@@ -143,39 +150,51 @@ def _get(name: str, path: Path, url: str, digest: str) -> Path:
     return path
 
 
-def _download(name: str, url: str, folder: Path) -> bytes:
-    import pooch
-    import requests
-
+def _is_whole(path: Path, digest: str) -> bool:
+    """Returns whether a file of the cache is the one expected, or at least an archive."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            partial = Path(temporary) / "model"
-            pooch.HTTPDownloader(progressbar=True, timeout=60)(url, str(partial), None)
-            return partial.read_bytes()
-    except requests.RequestException as error:
+        content = archive.read_file(path)
+        if not digest:
+            archive.unpack(content, path)
+    except ModelError:
+        return False
+    return not digest or archive.sha256(content) == digest
+
+
+def _download(name: str, url: str) -> bytes:
+    import requests
+    from tqdm.auto import tqdm
+
+    def stay_secure(response, **_):
+        target = response.headers.get("Location", "") if response.is_redirect else ""
+        if url.startswith("https://") and target.startswith("http://"):
+            raise requests.RequestException(f"it leads on to {target}, which is not https")
+
+    content = bytearray()
+    try:
+        hooks = {"response": stay_secure}
+        with requests.get(url, stream=True, timeout=60, hooks=hooks) as response:
+            response.raise_for_status()
+            size = int(response.headers.get("Content-Length", 0))
+            with tqdm(total=size or None, unit="B", unit_scale=True, desc=name) as bar:
+                for part in response.iter_content(2**20):
+                    content += part
+                    bar.update(len(part))
+                    if len(content) > archive.MAX_BYTES:
+                        limit = archive.MAX_BYTES // 2**20
+                        raise requests.RequestException(f"it gives more than {limit} MiB")
+    except (requests.RequestException, ValueError) as error:
         raise ModelError(
             f"cannot download model '{name}' from {url}: {error}; if the network or the address is "
             "out of reach (GitHub's LFS quota is often used up), get the file from somebody who "
             "has it, and then `btk-generative models add FILE`"
         ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to the cache, {folder}: {error.strerror}; "
-            "set BTK_GENERATIVE_CACHE to a folder that can be written"
-        ) from error
+    return bytes(content)
 
 
 def _store(content: bytes, path: Path) -> None:
     """Writes a file of the cache, whole or not at all."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-            partial.write(content)
-        os.chmod(partial.name, 0o644)
-        os.replace(partial.name, path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; "
-            "set BTK_GENERATIVE_CACHE to a folder that can be written"
-        ) from error
+        write_file(path, content)
+    except OutputError as error:
+        raise OutputError(f"{error}; {_ELSEWHERE}") from error

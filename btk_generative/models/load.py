@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from btk_generative.errors import ModelError
 from btk_generative.models import archive, hub
 from btk_generative.models.artifact import read_artifact
 from btk_generative.models.model import GenerativeModel
@@ -31,14 +30,7 @@ def load_model(name: str | os.PathLike = "default") -> GenerativeModel:
             cannot be downloaded.
     """
     path = locate(name)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {path}: {error.strerror}; give the path of a model's .tar.gz,"
-            " 'default' for the model that comes with the package, or a name that"
-            " `btk-generative models list` shows"
-        ) from error
+    content = archive.read_file(path)
     digest = archive.sha256(content)
     if digest not in _loaded:
         model = _read(content, digest, path)

@@ -11,11 +11,8 @@ from btk_generative.conditions import in_unit, lacks
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.inputs import COMPONENTS, INPUTS, component_of, is_presence
 from btk_generative.models.card import ModelInput, parse
-from btk_generative.models.graph import Graph, import_tensorflow
+from btk_generative.models.graph import CHUNK, Graph, import_tensorflow
 from btk_generative.models.profiles import LightProfiles
-
-CHUNK = 40
-"""Galaxies decoded at a time: always as many, so that a galaxy never depends on its batch."""
 
 
 class GenerativeModel:
@@ -241,6 +238,9 @@ class GenerativeModel:
         """Returns the normalised images and pixel scales of the first rows of a chunk."""
         outputs = self._network(given)
         size = self.stamp_size
+        for name, value in outputs.items():
+            if value.dtype.kind in "OSUbc":
+                raise ModelError(f"model '{self.name}' returned a '{name}' of {value.dtype}")
         try:
             images = outputs["image"].reshape(CHUNK, size, size)[:count]
             scale = outputs.get("pixel_scale", np.full(CHUNK, self.card["pixel_scale"]))
@@ -303,9 +303,11 @@ class GenerativeModel:
             there = ~np.ma.getmaskarray(column)
             if given.missing is None:
                 reject(~there, given.name, "is masked, but the model knows no galaxy without it")
-            reject(there & ~np.isfinite(column.data), given.name, "is not finite")
+            with np.errstate(over="ignore"):
+                single = column.data.astype(np.float32)  # in which 1e39 is not finite
+            reject(there & ~np.isfinite(single), given.name, "is not finite")
             if known:
-                reject(there & known.beyond(column.data), given.name, known.fault)
+                reject(there & known.beyond(single), given.name, known.fault)
         fluxes = [name for name in values if name in INPUTS and INPUTS[name].quantity == "flux"]
         if fluxes:
             dark = np.all([np.ma.getmaskarray(values[name]) for name in fluxes], axis=0)

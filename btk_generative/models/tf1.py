@@ -4,8 +4,13 @@ Such a module is a SavedModel of tag set [] with a checkpoint of its variables, 
 "default" takes named inputs and gives an image; `stamp_size` and `pixel_size` are attached to it.
 It becomes a frozen graph to which all random numbers are given from outside, so that it draws as
 an artifact does. See specifications.md of github.com/McWilliamsCenter/galsim_hub.
+
+To load a module, nothing of it is run but what its output needs, and that only when it is known to
+be harmless: the values of variables are read from the checkpoint and put into the graph as
+constants, so initialisers and all else that the output does without are left out.
 """
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -13,11 +18,27 @@ import numpy as np
 
 from btk_generative.errors import ModelError
 from btk_generative.models.card import SCHEMA
-from btk_generative.models.graph import Graph, canonical, check_operations, import_tensorflow
+from btk_generative.models.graph import (
+    CHUNK,
+    Graph,
+    canonical,
+    import_graph,
+    import_tensorflow,
+)
 from btk_generative.models.hub import Entry
-from btk_generative.models.model import CHUNK, GenerativeModel
+from btk_generative.models.model import GenerativeModel
+from btk_generative.models.operations import (
+    MAX_CONSTANTS,
+    NUMBERS,
+    admit,
+    called,
+    node_name,
+    refuse,
+)
 
 _RANDOM = "random_normal"
+_STEPS = 50  # from a variable into a loop within loops
+_VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 
 
 def is_module(files: dict[str, bytes]) -> bool:
@@ -49,16 +70,16 @@ def read_module(files: dict[str, bytes], digest: str, path, entry: Entry | None)
         signature = meta.signature_def["default"]
         output = signature.outputs["default"].name
         inputs = {name: info.name for name, info in sorted(signature.inputs.items())}
-        graph_def = _freeze(meta, files, output)
+        graph_def = _freeze(meta, files, list(inputs.values()), output, path)
+        conditions = {name: tensor for name, tensor in inputs.items() if _RANDOM not in name}
+        graph, random_size = _random_from_outside(graph_def, inputs, conditions, output, path)
+    except ModelError:
+        raise
     except Exception as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(
             f"{path} is not a TensorFlow-1 hub module of galsim_hub's format: "
             f"{type(error).__name__}: {error}"
         ) from error
-    conditions = {name: tensor for name, tensor in inputs.items() if _RANDOM not in name}
-    graph, random_size = _random_from_outside(graph_def, inputs, conditions, output, path)
     known = {given["name"]: given for given in (entry.inputs if entry else ())}
     card = {
         "schema": SCHEMA,
@@ -98,26 +119,102 @@ def _attachments(meta) -> dict[str, bytes]:
     return {pair.type_url: pair.value for pair in pairs}
 
 
-def _freeze(meta, files: dict[str, bytes], output: str):
-    """Returns the graph that makes the output, its variables turned into constants."""
+def _freeze(meta, files: dict[str, bytes], inputs: list[str], output: str, path):
+    """Returns the graph from inputs to the output, its variables turned into constants."""
     tf = import_tensorflow()
-    from tensorflow.python.framework import convert_to_constants
+    graph_def = _needed(meta.graph_def, [output, *inputs], path)
+    variables = {node.name: node for node in graph_def.node if node.op in _VARIABLES}
+    values = _read_variables(files, variables, path)
+    nodes = {node.name: node for node in graph_def.node}
 
-    with tempfile.TemporaryDirectory() as folder, tf.Graph().as_default():
+    def variable(node):
+        """Returns the variable whose handle a node gets, as it is or into a loop."""
+        for _ in range(_STEPS):
+            if node.op in _VARIABLES:
+                return node.name
+            if node.op not in ("Identity", "Enter") or not node.input:
+                break
+            node = nodes[node_name(node.input[0])]
+        raise refuse(node, path, "which stands where a variable should be")
+
+    handles = [
+        node
+        for node in graph_def.node
+        if node.op == "ReadVariableOp"
+        or (
+            node.op in ("Identity", "Enter") and node.attr["T"].type == tf.resource.as_datatype_enum
+        )
+    ]
+    kinds = {
+        node.name: values[variable(nodes[node_name(node.input[0])])].dtype
+        for node in handles
+        if node.input
+    }
+    for node in graph_def.node:
+        node.device = ""
+        for key in [key for key in node.attr if key.startswith("_")]:
+            del node.attr[key]  # such as the place of a node that is left out
+        if node.name in kinds:
+            if node.op == "ReadVariableOp":
+                node.op = "Identity"
+                del node.attr["dtype"]
+            node.attr["T"].type = kinds[node.name]
+        elif node.name in variables:
+            node.op = "Const"
+            node.ClearField("attr")
+            node.attr["dtype"].type = values[node.name].dtype
+            node.attr["value"].tensor.CopyFrom(values[node.name])
+    admit(graph_def, path, random=True)
+    return graph_def
+
+
+def _needed(graph_def, tensors: list[str], path):
+    """Returns the nodes and functions of a graph that make some tensors, in their order."""
+    nodes = {node.name: node for node in graph_def.node}
+    needed, waiting = set(), list(map(node_name, tensors))
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            if name not in nodes:
+                raise ModelError(f"{path}: the graph lacks the node {name[:80]!r}")
+            needed.add(name)
+            waiting += map(node_name, nodes[name].input)
+    part = type(graph_def)(versions=graph_def.versions)
+    part.node.extend(node for node in graph_def.node if node.name in needed)
+    functions = {function.signature.name: function for function in graph_def.library.function}
+    waiting = [name for node in part.node for name in called(node)]
+    while waiting:
+        function = functions.pop(waiting.pop(), None)
+        if function is not None:
+            part.library.function.append(function)
+            waiting += [name for node in function.node_def for name in called(node)]
+    return part
+
+
+def _read_variables(files: dict[str, bytes], variables: dict, path) -> dict:
+    """Returns the values of variables in a module's checkpoint, as TensorProtos by name."""
+    tf = import_tensorflow()
+    if not variables:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             if name.startswith("variables/"):
-                path = Path(folder) / name
-                path.parent.mkdir(exist_ok=True)
-                path.write_bytes(content)
-        with tf.compat.v1.Session() as session:
-            tf.compat.v1.train.import_meta_graph(meta, clear_devices=True)
-            variables = tf.compat.v1.global_variables()
-            if variables:
-                saver = tf.compat.v1.train.Saver(variables)
-                saver.restore(session, str(Path(folder) / "variables" / "variables"))
-            return convert_to_constants.convert_variables_to_constants_from_session_graph(
-                session, session.graph.as_graph_def(), [output.split(":")[0]]
+                (Path(folder) / name.removeprefix("variables/")).write_bytes(content)
+        reader = tf.train.load_checkpoint(str(Path(folder) / "variables"))
+        shapes, kinds = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        size = 0
+        for name, node in variables.items():
+            if name not in shapes:
+                raise refuse(node, path, "which the checkpoint lacks")
+            kind = node.attr["dtype"].type
+            if kind not in NUMBERS or kind != kinds[name].as_datatype_enum:
+                raise refuse(node, path, f"which is {kinds[name].name} in the checkpoint")
+            size += math.prod(shapes[name]) * NUMBERS[kind]
+        if size > MAX_CONSTANTS:
+            raise ModelError(
+                f"{path}: its variables take more than {MAX_CONSTANTS // 2**20} MiB; not loaded"
             )
+        return {name: tf.make_tensor_proto(reader.get_tensor(name)) for name in variables}
 
 
 def _random_from_outside(graph_def, inputs, conditions, output, path) -> tuple[Graph, int]:
@@ -152,7 +249,7 @@ def _random_from_outside(graph_def, inputs, conditions, output, path) -> tuple[G
         nodes = [name.split(":")[0] for name in given.values()]
         image = tf.cast(graph.get_tensor_by_name(output), tf.float32)
         pruned, (renamed,) = canonical(graph.as_graph_def(), nodes, [image])
-    check_operations(pruned, path)
+    admit(pruned, path)
     content = pruned.SerializeToString(deterministic=True)
     return Graph(content, given, {"image": renamed}, str(path)), total
 
@@ -160,9 +257,8 @@ def _random_from_outside(graph_def, inputs, conditions, output, path) -> tuple[G
 def _shapes(graph_def, names, inputs, path) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of tensors when a chunk of galaxies is drawn; one axis is the batch."""
     tf = import_tensorflow()
-    check_operations(graph_def, path, random=True)
-    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
-        tf.graph_util.import_graph_def(graph_def, name="")
+    graph = import_graph(tf, graph_def, path)
+    with tf.compat.v1.Session(graph=graph) as session:
         fed = {}
         for tensor in map(graph.get_tensor_by_name, inputs.values()):
             shape = [CHUNK, *tensor.shape.as_list()[1:]]

@@ -4,9 +4,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-import yaml
-
-from btk_generative.config import load_config
+from btk_generative.config import load_config, read_mapping
 from btk_generative.errors import ConfigError
 from btk_generative.models.graph import import_tensorflow
 
@@ -47,12 +45,8 @@ def train(
 
 
 def _kind(config: Path) -> str:
-    try:
-        values = yaml.safe_load(Path(config).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{config}: cannot be read: {' '.join(str(error).split())}") from error
-    kind = values.get("kind") if isinstance(values, dict) else None
-    if kind not in _KINDS:
+    kind = read_mapping(config).get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"{config}: key 'kind' must be one of {', '.join(_KINDS)}, not {kind!r}")
     return kind
 
