@@ -123,7 +123,7 @@ def test_broken_configurations(name, tmp_path, monkeypatch):
             assert str(path) in str(error) and "\n" not in str(error), said
             continue
         loaded += 1
-        if name == "draw" and drawn < 15 and is_quick(config):
+        if name == "draw" and drawn < 8 and is_quick(config):
             drawn += 1
             images = fuzzing.draw(monkeypatch, tmp_path, path)
             if not isinstance(images, str):
@@ -237,7 +237,7 @@ def test_broken_bytes_of_catalogues(ending, tmp_path, monkeypatch):
         limited = dice.random() < 0.5
         changes = ["catalog.max_mag=26"] if limited else []
         # a flip that changes a value cannot be told: what is drawn then is drawn without a fault
-        if read < 15:
+        if read < 6:
             read += not isinstance(fuzzing.draw(monkeypatch, tmp_path, config, *changes), str)
             continue
         try:
@@ -297,7 +297,7 @@ def test_wrong_values_in_catalogues(ending, tmp_path, monkeypatch):
             changed.write(path, overwrite=True)
         except (NotImplementedError, ValueError, TypeError, KeyError):  # not for this format
             continue
-        if may_be_drawn and drawn >= 12:
+        if may_be_drawn and drawn >= 5:
             continue
         images = fuzzing.draw(monkeypatch, tmp_path, config)
         drawn += not isinstance(images, str)
