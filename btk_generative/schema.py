@@ -47,6 +47,12 @@ def unit_of(name: str) -> u.UnitBase | None:
     return next((unit for known, unit in _UNITS.items() if known.fullmatch(name)), None)
 
 
+def agrees(unit, wanted) -> bool:
+    """Returns whether a column that names a unit, or none, needs no conversion."""
+    same = _SAME.get(unit.to_string(), unit)
+    return same is wanted or same == wanted or same == NO_UNIT
+
+
 def values(table: Table, name: str) -> np.ndarray:
     """Returns a column as float64 in our unit, masked entries as NaN.
 
@@ -89,7 +95,7 @@ def in_our_units(columns: dict, units: dict, where, angles=u.deg) -> dict:
         wanted = angles if name in ("ra", "dec") else unit_of(name)
         if _FLUXNORM.fullmatch(name):
             wanted = fluxes
-        if wanted is not None and not _is_unit(units[name], wanted):
+        if wanted is not None and not agrees(units[name], wanted):
             converted[name] = _convert(columns[name], units[name], wanted, name, where)
     return converted
 
@@ -229,10 +235,6 @@ def _convert(column, unit, wanted, name, where):
     if isinstance(column, np.ma.MaskedArray):
         return np.ma.MaskedArray(numbers, mask=np.ma.getmaskarray(column))
     return numbers
-
-
-def _is_unit(unit, wanted) -> bool:
-    return unit is wanted or unit == wanted or _SAME.get(unit.to_string()) == wanted
 
 
 def _units(table) -> dict:

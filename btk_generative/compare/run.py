@@ -191,7 +191,14 @@ def _measure(config, folder, jobs, progress, facts) -> Comparison:
             frame.to_parquet(temporary)
             os.replace(temporary, path[part])
             bar.update(len(part))
-        table = pd.concat([pd.read_parquet(path[part]) for part in wanted], ignore_index=True)
+        frames = [pd.read_parquet(path[part]) for part in wanted]
+        frames = [frame for frame in frames if len(frame)]
+        if not frames:
+            raise ConfigError(
+                f"none of the {config.blends} blends has a galaxy, so there is nothing to compare;"
+                " give more blends, or a sampling with more galaxies"
+            )
+        table = pd.concat(frames, ignore_index=True)
         bands, band = workers.bands
         comparison = Comparison(config, table, bands, band, facts)
         chosen = gallery(comparison)

@@ -154,7 +154,9 @@ class GenerativeGenerator(StreamGenerator):
         self.out_of_domain = out_of_domain
         self.device = device
         self._renderers = {}
-        unknown = {i.name for i in self.model.inputs} - set(from_catsim(self.catalog.table[:1]).colnames)
+        unknown = {i.name for i in self.model.inputs} - set(
+            from_catsim(self.catalog.table[:1]).colnames
+        )
         if unknown:
             raise ModelError(
                 f"model '{self.model.name}' asks for {sorted(unknown)}, "

@@ -5,6 +5,7 @@ import platform
 from importlib.metadata import version
 
 import numpy as np
+from astropy.table import MaskedColumn
 
 from btk_generative.errors import OutputError
 from btk_generative.generate import layout
@@ -147,4 +148,6 @@ def _table_sha256(table):
     for name in table.colnames:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(table[name]).tobytes())
+        if isinstance(table[name], MaskedColumn):
+            digest.update(table[name].mask.tobytes())
     return digest.hexdigest()
