@@ -15,33 +15,37 @@ from astropy.table import Column, MaskedColumn, Table
 from btk_generative import sersic
 from btk_generative.errors import CatalogError, ModelError
 from btk_generative.inputs import COMPONENTS, component_of, is_presence
+from btk_generative.schema import COLUMNS
+from btk_generative.schema import values as _values
 
 ZERO_POINT_F814W = 25.94
 """AB magnitude of one count in the GalSim COSMOS catalogue: mag = 25.94 - 2.5 log10 flux."""
 
-COLUMNS = (
-    "ra dec redshift fluxnorm_bulge fluxnorm_disk fluxnorm_agn "
-    "a_b b_b a_d b_d pa_bulge pa_disk i_ab"
-).split()
-"""The columns of a CatSim table that every galaxy needs."""
-
 _AXES = {"bulge": ("a_b", "b_b"), "disk": ("a_d", "b_d")}
 
 
-def check_catsim(table: Table, bands: tuple[str, ...] = ()) -> None:
+def check_catsim(
+    table: Table,
+    bands: tuple[str, ...] = (),
+    more: tuple[str, ...] = (),
+    where: str | None = None,
+) -> None:
     """Raises a `CatalogError` unless a galaxy can be drawn from every row.
 
     Args:
-        table: A catalogue in the CatSim schema.
+        table: A catalogue in the CatSim schema, or a truth table.
         bands: Bands whose magnitude, column ``{band}_ab``, is needed besides ``i_ab``.
+        more: Further columns that are needed, of finite numbers.
+        where: What the table is, for messages; the path of its file where not given.
 
     Raises:
-        CatalogError: If a column is missing, the catalogue is empty, or a value is not finite,
-            negative where it may not be, or gives an axis ratio outside (0, 1]. The message names
-            the file where it is known, the column, the first such row and its value.
+        CatalogError: If a column is missing, the catalogue is empty, a unit cannot be converted, or
+            a value is not finite, negative where it may not be, or gives an axis ratio outside
+            (0, 1]. The message names the file where it is known, the column, the first such row (or
+            blend and galaxy) and its value.
     """
-    where = table.meta.get("path", "the catalogue")
-    columns = [*COLUMNS, *(f"{band}_ab" for band in bands if band != "i")]
+    where = where or table.meta.get("path", "the catalogue")
+    columns = [*COLUMNS, *(f"{band}_ab" for band in bands if band != "i"), *more]
     for name in columns:
         if name not in table.colnames:
             close = difflib.get_close_matches(name, table.colnames, n=1)
@@ -59,8 +63,11 @@ def check_catsim(table: Table, bands: tuple[str, ...] = ()) -> None:
     def reject(bad, name, what):
         if np.any(bad):
             row = int(np.argmax(bad))
+            place = f"row {row}"
+            if "blend_index" in table.colnames:
+                place = "blend {blend_index}, galaxy {galaxy_index}".format(**dict(table[row]))
             raise CatalogError(
-                f"{where}: column '{name}', row {row}: value {table[name][row]} {what}"
+                f"{where}: column '{name}', {place}: value {table[name][row]} {what}"
                 f" ({np.count_nonzero(bad)} such rows); correct or remove them"
             )
 
@@ -384,11 +391,3 @@ def _size(conditions: Table, inputs, rows) -> np.ndarray:
 def _data(table: Table, name: str) -> np.ndarray:
     """Returns a view of a column's values, masked ones as they stand."""
     return np.ma.getdata(table[name], subok=False)
-
-
-def _values(table: Table, name: str) -> np.ndarray:
-    """Returns a column as float64, masked entries as NaN."""
-    column = table[name]
-    if isinstance(column, np.ma.MaskedArray):
-        return np.ma.filled(column.astype(np.float64), np.nan)
-    return np.asarray(column, dtype=np.float64)

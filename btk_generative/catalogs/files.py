@@ -1,9 +1,10 @@
 """Tables on disk, read by column and filtered before they fill the memory.
 
-Every source has ``path`` (where it is, for messages), ``names`` (its columns) and
-``batches(columns, limits)``, which yields dictionaries of arrays for some thousands of rows at a
-time. A limit is a triple (column, low, high): a row stays if low <= value <= high, which a value
-that is not a number never fulfils.
+Every source has ``path`` (where it is, for messages), ``names`` (its columns), ``units`` (of those
+that name one) and ``batches(columns, limits)``, which yields dictionaries of arrays for some
+thousands of rows at a time, masked where the file marks values as missing. A limit is a triple
+(column, low, high): a row stays if low <= value <= high, which a value that is not a number never
+fulfils.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
+from astropy.table.meta import get_header_from_yaml
 
 from btk_generative.errors import CatalogError
 
@@ -55,6 +58,7 @@ class FitsSource:
         self.path = path
         with _readable(path), self._table() as hdu:
             self.names = tuple(hdu.columns.names)
+            self.units = {c.name: _unit(c.unit, "fits") for c in hdu.columns if c.unit}
 
     @contextmanager
     def _table(self):
@@ -72,7 +76,10 @@ class FitsSource:
                 keep = np.ones(len(rows), bool)
                 for name, low, high in limits:
                     keep &= (rows[name] >= low) & (rows[name] <= high)
-                yield {name: _native(rows[name][keep]) for name in columns}
+                yield {
+                    name: _masked(_native(rows[name][keep]), hdu.columns[name].null)
+                    for name in columns
+                }
 
 
 class ParquetSource:
@@ -84,7 +91,9 @@ class ParquetSource:
         self.path = path
         with _readable(path):
             self._dataset = pyarrow.dataset.dataset(path, format="parquet")
-            self.names = tuple(self._dataset.schema.names)
+            self.units, self._masks = _notes(self._dataset.schema)
+        masks = self._masks.values()
+        self.names = tuple(name for name in self._dataset.schema.names if name not in masks)
 
     def batches(self, columns, limits=()) -> Iterator[dict[str, np.ndarray]]:
         """See the module. A column of equally long lists becomes a two-dimensional array."""
@@ -96,10 +105,14 @@ class ParquetSource:
             inside = (field >= low) & (field <= high)
             condition = inside if condition is None else condition & inside
         with _readable(self.path):
+            masks = {name: self._masks[name] for name in columns if name in self._masks}
             for batch in self._dataset.to_batches(
-                columns=list(columns), filter=condition, batch_size=_ROWS
+                columns=[*columns, *masks.values()], filter=condition, batch_size=_ROWS
             ):
-                yield {name: _from_arrow(batch.column(name)) for name in columns}
+                rows = {name: _from_arrow(batch.column(name)) for name in columns}
+                for name, mask in masks.items():
+                    rows[name] = np.ma.MaskedArray(rows[name], _from_arrow(batch.column(mask)))
+                yield rows
 
 
 class GcrSource:
@@ -108,6 +121,7 @@ class GcrSource:
     def __init__(self, catalog):
         self.path = getattr(catalog, "name", None) or type(catalog).__name__
         self.names = tuple(catalog.list_all_quantities())
+        self.units = {}  # GCRCatalogs converts to the units of its schema
         self._catalog = catalog
 
     def batches(self, columns, limits=()) -> Iterator[dict[str, np.ndarray]]:
@@ -155,13 +169,57 @@ def _native(values):
     return values.astype(values.dtype.newbyteorder("="))
 
 
+def _masked(values, null):
+    """Returns a column of integers, masked where it holds FITS's TNULL."""
+    if null is None or values.dtype.kind not in "iu":
+        return values
+    return np.ma.MaskedArray(values, values == null)
+
+
+def _unit(text, convention=None) -> u.UnitBase:
+    """Returns a unit; one that is not known is kept as it is written."""
+    return u.Unit(text, format=convention, parse_strict="silent")
+
+
+def _notes(schema) -> tuple[dict, dict]:
+    """Returns what the metadata of a Parquet file say: units, and which column masks which.
+
+    Units are in astropy's header, or in the metadata of each field (as the Rubin Observatory's).
+    """
+    units = {}
+    for field in schema:
+        said = field.metadata or {}
+        text = said.get(b"unit") or said.get(b"units")
+        if text:
+            units[field.name] = _unit(text.decode())
+    written = (schema.metadata or {}).get(b"table_meta_yaml")
+    if written is None:
+        return units, {}
+    header = get_header_from_yaml(written.decode().splitlines())
+    units |= {c["name"]: _unit(c["unit"]) for c in header["datatype"] if c.get("unit")}
+    serialized = (header.get("meta") or {}).get("__serialized_columns__", {})
+    masks = {
+        name: parts["mask"]["name"]
+        for name, parts in serialized.items()
+        if parts["__class__"] == "astropy.table.column.MaskedColumn" and "mask" in parts
+    }
+    return units, masks
+
+
 def _from_arrow(column):
     import pyarrow
 
-    if pyarrow.types.is_list(column.type):
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pyarrow.types.is_list(column.type) or pyarrow.types.is_fixed_size_list(column.type):
+        values = column.flatten()
+        if not column.null_count and not values.null_count:
+            lengths = set(column.value_lengths().to_pylist())
+            if len(lengths) == 1:
+                return values.to_numpy(zero_copy_only=False).reshape(len(column), *lengths)
     if pyarrow.types.is_integer(column.type) and column.null_count:
-        column = column.cast(pyarrow.float64())  # a missing number becomes NaN, as in FITS
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        return np.ma.MaskedArray(column.fill_null(0).to_numpy(zero_copy_only=False), missing)
     return column.to_numpy(zero_copy_only=False)
 
 

@@ -9,6 +9,7 @@ from btk.catalog import CatsimCatalog
 from btk_generative.catalogs import catsim, cosmodc2, skycatalogs
 from btk_generative.catalogs.files import open_source
 from btk_generative.errors import CatalogError
+from btk_generative.schema import agrees, in_our_units, unit_of, usable
 
 FORMATS = MappingProxyType({"catsim": catsim, "cosmodc2": cosmodc2, "skycatalogs": skycatalogs})
 """Formats by name, tried in this order: a file of one has one of its ``TELLTALES`` columns."""
@@ -39,11 +40,13 @@ def read_catalog(
     Returns:
         A catalogue for BTK. Its table has the columns of CatSim and, where the file has them,
         ``g1`` and ``g2`` (reduced shear), ``convergence`` and ``bulge_share_{band}``;
-        ``meta["path"]`` names the file. The values are checked where galaxies are drawn from them,
+        ``meta["path"]`` names the file. A CatSim file's other columns are kept, where HDF5 and
+        Parquet can hold them. The values are checked where galaxies are drawn from them,
         by `btk_generative.conditions.check_catsim`.
 
     Raises:
-        CatalogError: If the file is missing, damaged or of another format, or lacks a column.
+        CatalogError: If the file is missing, damaged or of another format, lacks a column, or has
+            one whose unit cannot be converted or whose name is taken.
     """
     source = open_source(path)
     reader = _format(source, format)
@@ -51,8 +54,13 @@ def read_catalog(
     limits = _limits(region)
     if max_mag is not None and i_mag:
         limits.append((i_mag, -np.inf, max_mag))
+    limits = [_in_units_of(source, *limit) for limit in limits]
+    units = {name: unit for name, unit in source.units.items() if name in columns}
     parts = []
     for rows in source.batches(columns, limits):
+        rows = in_our_units(rows, units, source.path)
+        if reader is not catsim:  # whose columns are computed with
+            rows = {name: _filled(values) for name, values in rows.items()}
         part = reader.convert(rows, source.path, sed_library)
         if max_mag is not None and not i_mag:
             keep = part["i_ab"] <= max_mag
@@ -63,9 +71,23 @@ def read_catalog(
             f"{source.path}: holds no galaxy (with max_mag={max_mag}, region={region}); widen"
             " these or choose another file"
         )
-    table = Table({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    table = Table({name: _joined([part[name] for part in parts]) for name in parts[0]})
+    for name in table.colnames:
+        if name in units and unit_of(name) is None:
+            table[name].unit = units[name]
     table.meta["path"] = str(source.path)
-    return CatsimCatalog(table)
+    return CatsimCatalog(usable(table))
+
+
+def _filled(values):
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    return values.astype(float).filled(np.nan)
+
+
+def _joined(parts):
+    masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
+    return (np.ma if masked else np).concatenate(parts)
 
 
 def _format(source, name):
@@ -80,6 +102,15 @@ def _format(source, name):
     if name not in FORMATS:
         raise CatalogError(f"unknown format '{name}'; it may be {', '.join(FORMATS)}")
     return FORMATS[name]
+
+
+def _in_units_of(source, name, low, high):
+    """Returns a limit in the unit that the source has for the column."""
+    unit, ours = source.units.get(name), unit_of(name)
+    if unit is None or agrees(unit, ours):
+        return name, low, high
+    in_our_units({name: np.zeros(1)}, source.units, source.path)  # says so if it cannot be done
+    return name, *np.sort(ours.to(unit, np.array([low, high])))
 
 
 def _limits(region):

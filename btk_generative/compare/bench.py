@@ -66,6 +66,8 @@ class Bench:
         """Measures one blend: a row per source, arm, deblender and scene (blend or alone)."""
         rows = []
         batches = self.draw(blend)
+        if len(batches[self.config.arms[0]].catalog_list[0]) == 0:  # a stamp without a galaxy
+            return rows
         context = truth_rows(batches[self.config.arms[0]], 0, self.band)
         scenes = {"blend": batches}
         if self.config.control:

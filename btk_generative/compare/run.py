@@ -190,7 +190,14 @@ def _measure(config, folder, jobs, progress, facts) -> Comparison:
             with new_file(path[missing[index]]) as partial:
                 pd.DataFrame(rows).to_parquet(partial)
             bar.update(len(missing[index]))
-        table = pd.concat([pd.read_parquet(path[part]) for part in wanted], ignore_index=True)
+        frames = [pd.read_parquet(path[part]) for part in wanted]
+        frames = [frame for frame in frames if len(frame)]
+        if not frames:
+            raise ConfigError(
+                f"none of the {config.blends} blends has a galaxy, so there is nothing to compare;"
+                " give more blends, or a sampling with more galaxies"
+            )
+        table = pd.concat(frames, ignore_index=True)
         survey = get_surveys(config.survey[0])
         bands, band = list(survey.available_filters), reference_band(survey)
         comparison = Comparison(config, table, bands, band, facts)

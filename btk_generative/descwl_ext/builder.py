@@ -14,6 +14,7 @@ from btk_generative.conditions import check_catsim
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.galaxies import Galaxies, GalaxySampler
 from btk_generative.models import GenerativeModel, LightProfiles
+from btk_generative.schema import usable
 
 _PARTS = ("disk", "bulge", "agn")
 
@@ -84,7 +85,7 @@ class GenerativeGalaxyBuilder:
         Raises:
             CatalogError: If a galaxy cannot be drawn from a row, or ``galtileid`` is not unique.
         """
-        table = Table(catalog)
+        table = usable(Table(catalog))
         check_catsim(table)
         if len(np.unique(table["galtileid"])) < len(table):
             raise CatalogError("column 'galtileid' is not unique, but it identifies a galaxy")
@@ -115,21 +116,20 @@ class GenerativeGalaxyBuilder:
             RuntimeError: If the row has no magnitude in the band, as descwl does.
             CatalogError: If no galaxy can be drawn from the row.
         """
-        table = Table(entry)
-        try:
-            ab_magnitude = entry[f"{filter_band}_ab"]
-            ri_color = entry["r_ab"] - entry["i_ab"]
-        except KeyError as error:
-            raise RuntimeError("Catalog entry is missing required AB magnitudes.") from error
-        check_catsim(table)
+        table = usable(Table(entry))
+        needed = (f"{filter_band}_ab", "r_ab", "i_ab")
+        if not set(needed) <= set(table.colnames):
+            raise RuntimeError("Catalog entry is missing required AB magnitudes.")
+        check_catsim(table, (filter_band, "r"))
+        ab_magnitude, r_ab, i_ab = (table[name][0] for name in needed)
         kept, fluxes = self._kept(table)
         disk, bulge, agn = fluxes[0] * self.survey.get_flux(ab_magnitude)
         total = disk + bulge + agn
         if total == 0:
             raise self._descwl.SourceNotVisible
         galaxy = self._descwl.Galaxy.__new__(self._descwl.Galaxy)
-        galaxy.identifier, galaxy.redshift = entry["galtileid"], entry["redshift"]
-        galaxy.ab_magnitude, galaxy.ri_color = ab_magnitude, ri_color
+        galaxy.identifier, galaxy.redshift = entry["galtileid"], table["redshift"][0]
+        galaxy.ab_magnitude, galaxy.ri_color = ab_magnitude, r_ab - i_ab
         galaxy.dx_arcsecs, galaxy.dy_arcsecs = dx_arcsecs, dy_arcsecs
         galaxy.cosmic_shear_g1 = self.survey.cosmic_shear_g1
         galaxy.cosmic_shear_g2 = self.survey.cosmic_shear_g2

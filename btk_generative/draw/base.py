@@ -6,12 +6,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import galsim
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Table
 from btk.blend_batch import BlendBatch
 from btk.catalog import CatsimCatalog
 from btk.draw_blends import DrawBlendsGenerator
@@ -27,9 +27,11 @@ from btk_generative.draw.memory import Memory
 from btk_generative.draw.noise import add_noise, sky_levels
 from btk_generative.draw.rows import Rows, SampledRows
 from btk_generative.draw.sampling import IndexedSampling, by_index
+from btk_generative.draw.stack import Stacker
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
+from btk_generative.schema import usable
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Galaxies:
 
     slot: np.ndarray
     """Row of each galaxy in the isolated images flattened to ``[batch * max_number, ...]``."""
+
+    own: dict[int, dict] = field(default_factory=dict)
+    """Columns that not every blend has, by name and place of the blend in the batch."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,9 @@ class StreamGenerator(DrawBlendsGenerator):
             augment_data: Whether to turn every galaxy by a random angle, kept in ``btk_rotation``.
 
         Raises:
-            CatalogError: If the catalogue lacks something (see `conditions.check_catsim`).
-            ConfigError: If an argument is out of range.
+            CatalogError: If the catalogue lacks something (see `conditions.check_catsim`), or has a
+                column whose name is taken (see `schema.RESERVED`).
+            ConfigError: If an argument is out of range, or two surveys have the same name.
         """
         for name, value, least in (
             ("seed", seed, 0),
@@ -124,6 +130,13 @@ class StreamGenerator(DrawBlendsGenerator):
                 "stamp_size of the sampling function must be a positive number of arcsec, not"
                 f" {sampling_function.stamp_size!r}"
             )
+        if not isinstance(catalog, CatsimCatalog):
+            raise CatalogError(
+                f"{type(self).__name__} draws from a btk.catalog.CatsimCatalog, "
+                f"not a {type(catalog).__name__}"
+            )
+        catalog = copy.copy(catalog)
+        catalog.table = usable(catalog.table)
         super().__init__(
             catalog,
             by_index(sampling_function),
@@ -139,21 +152,27 @@ class StreamGenerator(DrawBlendsGenerator):
         )
         self.blend_generator.catalog = copy.copy(catalog)
         self.blend_generator.catalog.table = SampledRows(catalog.table, copy=False)
+        self._stacker = Stacker(sampling_function)
         self.seed = int(seed)
         self._next_blend = 0
         self._memory = Memory()
         self._sky = {name: sky_levels(survey) for name, survey in self.surveys.items()}
+
+    def _set_surveys(self, surveys) -> None:
+        super()._set_surveys(surveys)
+        if not isinstance(surveys, Survey) and len(self.surveys) < len(surveys):
+            names = [survey.name for survey in surveys]
+            name = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(
+                f"several surveys are called {name}; give each a name of its own, as in"
+                f" dataclasses.replace(survey, name='{name} 2')"
+            )
 
     def _check_compatibility(self, survey: Survey) -> None:
         if self._get_pix_stamp_size(survey) < 1:
             raise ConfigError(
                 f"stamp_size={self.stamp_size} arcsec of the sampling function is less than a pixel"
                 f" of survey {survey.name} ({survey.pixel_scale})"
-            )
-        if not isinstance(self.catalog, CatsimCatalog):
-            raise CatalogError(
-                f"{type(self).__name__} draws from a btk.catalog.CatsimCatalog, "
-                f"not a {type(self.catalog).__name__}"
             )
         for band in survey.available_filters:
             if f"{band}_ab" not in self.catalog.table.colnames:
@@ -244,13 +263,7 @@ class StreamGenerator(DrawBlendsGenerator):
         """Stacks the blends' tables, adding rotations and indices."""
         first = self._next_blend
         sizes = [len(blend) for blend in blends]
-        table = Table()
-        for name, column in blends[0].columns.items():
-            table[name] = Column(np.concatenate([b[name].data for b in blends]), unit=column.unit)
-        if self.apply_shear and not {"g1", "g2"} <= set(table.colnames):
-            raise CatalogError(
-                "apply_shear needs columns 'g1' and 'g2' in what the sampling function returns"
-            )
+        table, own = self._stacker.stack(blends, first)
         index = np.repeat(np.arange(first, first + len(blends)), sizes)
         within = np.concatenate([np.arange(size) for size in sizes])
         rotation = np.zeros(len(table))
@@ -263,7 +276,11 @@ class StreamGenerator(DrawBlendsGenerator):
                 ]
             )
         table["btk_rotation"], table["blend_index"], table["galaxy_index"] = rotation, index, within
-        return Galaxies(table, (index - first) * self.max_number + within)
+        if len(table):
+            bands = dict.fromkeys(b for s in self.surveys.values() for b in s.available_filters)
+            shear = ("g1", "g2") if self.apply_shear else ()
+            check_catsim(table, tuple(bands), shear, self._stacker.where)
+        return Galaxies(table, (index - first) * self.max_number + within, own)
 
     def _draw_part(self, part: Part, batches: list[SurveyBatch]) -> int:
         """Fills some blends of a batch in, in every survey, and returns their number."""
@@ -281,6 +298,9 @@ class StreamGenerator(DrawBlendsGenerator):
             batch.catalog_list[places] = [
                 truth[start:stop] for start, stop in itertools.pairwise(part.bounds)
             ]
+            for place, columns in part.galaxies.own.items():
+                if place in range(places.start, places.stop):
+                    batch.catalog_list[place].update(columns)
         return number
 
     def _map(self, work, parts: Iterable) -> Iterator:

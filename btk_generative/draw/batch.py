@@ -1,9 +1,14 @@
 """Batches of blends: BTK's own, with what its multi-survey and PSF code needs."""
 
 import os
+import warnings
 
 import galsim
+import h5py
 import numpy as np
+from astropy.io.misc.hdf5 import write_table_hdf5
+from astropy.table import MaskedColumn
+from astropy.utils.exceptions import AstropyUserWarning
 from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
 
 
@@ -18,6 +23,23 @@ class SurveyBatch(BlendBatch):
     def survey_name(self) -> str:
         """Name of the survey, by which a batch of several surveys is indexed."""
         return self.survey.name
+
+    def save(self, path: str, batch_number: int = 0) -> None:
+        """Writes the batch as BTK does, and keeps masks, units and descriptions of the truth.
+
+        Args:
+            path: Folder for ``blend_{batch_number}.hdf5``.
+            batch_number: Number of the batch.
+        """
+        with warnings.catch_warnings():  # of what BTK drops
+            warnings.simplefilter("ignore", AstropyUserWarning)
+            super().save(path, batch_number)
+        with h5py.File(os.path.join(path, f"blend_{batch_number}.hdf5"), "a") as file:
+            for blend, table in enumerate(self.catalog_list):
+                if any(map(_says_more, table.columns.values())):
+                    name = f"catalog_list/{blend}"
+                    del file[name]
+                    write_table_hdf5(table, file, name, serialize_meta=True)
 
     def get_numpy_psf(self) -> np.ndarray:
         """Returns each band's PSF with the survey's pixels, centred on the middle pixel.
@@ -35,6 +57,11 @@ class SurveyBatch(BlendBatch):
                 for psf in self.psf
             ]
         )
+
+
+def _says_more(column) -> bool:
+    """Returns whether there is more to a column than its values."""
+    return isinstance(column, MaskedColumn) or bool(column.unit or column.description)
 
 
 class SurveyBatches(MultiResolutionBlendBatch):

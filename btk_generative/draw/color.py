@@ -14,6 +14,7 @@ from astropy.table import Table
 
 from btk_generative.errors import CatalogError
 from btk_generative.models import LightProfiles
+from btk_generative.schema import values
 from btk_generative.sersic import surface_brightness
 
 
@@ -39,7 +40,7 @@ def bulge_shares(table: Table, bands) -> tuple[np.ndarray, np.ndarray]:
                 f"{table.meta.get('path', 'the catalogue')}: color='components' needs the bulge's"
                 f" share of the {band} band, column '{name}'; it is missing. Use color='flat'"
             )
-        share = np.asarray(table[name], dtype=np.float64)
+        share = values(table, name)
         bad = ~((share >= 0) & (share <= 1))
         if bad.any():
             row = int(np.argmax(bad))

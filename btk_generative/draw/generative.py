@@ -131,7 +131,7 @@ class GenerativeGenerator(base.StreamGenerator):
         self.sampler = GalaxySampler(model, out_of_domain, self.seed)
         self.device = device
         self._renderers = {}
-        has = from_catsim(catalog.table[:1]).colnames
+        has = from_catsim(self.catalog.table[:1]).colnames
         unknown = {given.name for given in self.model.inputs} - {*has, "bulge_angle"}
         if unknown:
             raise ModelError(

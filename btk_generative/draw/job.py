@@ -6,13 +6,14 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from astropy.table import Table, vstack
+from astropy.table import vstack
 from tqdm.auto import tqdm
 
 from btk_generative.config import DrawConfig
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.figure import save_figure
 from btk_generative.draw.generative import GenerativeGenerator
+from btk_generative.draw.truth import truth_of, write_parquet
 from btk_generative.errors import OutputError
 from btk_generative.output import new_folder
 
@@ -52,14 +53,17 @@ def run(config: DrawConfig, output: str | Path) -> dict:
             for number in range(config.batches):
                 batch = next(generator)
                 _save(batch, folder, number)
-                truth += [_truth(part) for part in _surveys(batch)]
+                truth += [truth_of(part) for part in _surveys(batch)]
                 if number == 0:
                     save_figure(_surveys(batch)[0], folder / "blends")
                 bar.update(config.batch_size)
         import tensorflow as tf  # by now the model has, without its start-up notes
 
         truth = vstack(truth, metadata_conflicts="silent")
-        truth.write(folder / "truth.parquet")
+        if truth.has_masked_columns:  # astropy would write what is under the masks
+            write_parquet(truth, folder / "truth.parquet")
+        else:
+            truth.write(folder / "truth.parquet")
         first = truth[truth["survey"] == config.survey[0]]
         summary = {
             "blends": config.batches * config.batch_size,
@@ -89,9 +93,3 @@ def _save(batch: SurveyBatch | SurveyBatches, folder: Path, number: int) -> None
 
 def _surveys(batch: SurveyBatch | SurveyBatches) -> list[SurveyBatch]:
     return batch[:] if isinstance(batch, SurveyBatches) else [batch]
-
-
-def _truth(batch: SurveyBatch) -> Table:
-    table = vstack(batch.catalog_list, metadata_conflicts="silent")
-    table["survey"] = batch.survey_name
-    return table

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Annotated, TypeVar
 
 import numpy as np
+from astropy.table import MaskedColumn
 from pydantic import BaseModel, Field, Strict, ValidationError
 
 from btk_generative.config import shortened
@@ -194,4 +195,6 @@ def _table_sha256(table):
     for name in table.colnames:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(table[name]).tobytes())
+        if isinstance(table[name], MaskedColumn):
+            digest.update(table[name].mask.tobytes())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import h5py
 import numpy as np
+from astropy.io.misc.hdf5 import read_table_hdf5
 from astropy.table import Table
 
 from btk_generative.errors import OutputError
@@ -89,7 +90,7 @@ class BlendDataset:
         shard, row = divmod(int(index) % len(self), self._per_shard)
         with self._lock:
             file = self._open(shard)
-            catalog = Table(file[f"catalog_list/{row}"][()])
+            catalog = read_table_hdf5(file, f"catalog_list/{row}")
             isolated = file["isolated_images"][row, : len(catalog)] if self._isolated else None
             return Blend(file["blend_images"][row], isolated, catalog)
 

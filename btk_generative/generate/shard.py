@@ -3,9 +3,10 @@
 import time
 from contextlib import ExitStack
 
-from astropy.table import Table, vstack
+from astropy.table import vstack
 
 from btk_generative.draw import GenerativeGenerator, SurveyBatches
+from btk_generative.draw.truth import truth_of, write_parquet
 from btk_generative.generate import layout, shardfile
 from btk_generative.generate.config import GenerateConfig
 from btk_generative.generate.store import Store
@@ -56,7 +57,7 @@ class ShardMaker:
             closing = time.perf_counter()
         table = vstack(tables, metadata_conflicts="silent")
         with store.new_file(layout.truth(shard)) as truth:
-            _write_parquet(table, truth.path)
+            write_parquet(table, truth.path)
         writing += time.perf_counter() - closing
         files = {layout.images(survey, shard): file for survey, file in images.items()}
         files[layout.truth(shard)] = truth
@@ -97,27 +98,7 @@ class ShardMaker:
                 drawn = time.perf_counter()
                 for part in parts:
                     append[part.survey.name](part)
-                    tables.append(_truth(part, shard))
+                    tables.append(truth_of(part, shard=shard))
                 drawing += drawn - clock
                 writing += time.perf_counter() - drawn
         return tables, drawing, writing
-
-
-def _truth(batch, shard: int) -> Table:
-    table = vstack(batch.catalog_list, metadata_conflicts="silent")
-    table["survey"] = batch.survey.name
-    table["shard"] = shard
-    return table
-
-
-def _write_parquet(table: Table, path: str) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    columns = {
-        name: pyarrow.array(table[name].tolist())
-        if table[name].dtype.kind in "US"
-        else pyarrow.array(table[name].data)
-        for name in table.colnames
-    }
-    pyarrow.parquet.write_table(pyarrow.table(columns), path, compression="zstd")

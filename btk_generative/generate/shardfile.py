@@ -11,7 +11,11 @@ from contextlib import contextmanager
 
 import h5py
 import numpy as np
-from astropy.table import Table
+from astropy.io.misc.hdf5 import meta_path
+from astropy.table import MaskedColumn, Table
+from astropy.table.meta import get_yaml_from_table
+from astropy.table.serialize import represent_mixins_as_columns
+from astropy.utils.data_info import serialize_context_as
 
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
@@ -99,7 +103,10 @@ class _Writer:
                 for galaxy in range(len(table)):
                     image = batch.isolated_images[index, galaxy]
                     self.isolated_images[self.count, galaxy] = _rounded(image)
-            self.tables.create_dataset(str(self.count), data=_as_rows(table), dtype=self.row)
+            rows = _as_rows(table, self.kind)
+            self.tables.create_dataset(str(self.count), data=rows, dtype=self.row)
+            if self.notes is not None:
+                self.tables[meta_path(str(self.count))] = self.notes
             self.count += 1
 
     def _prepare(self, batch):
@@ -114,8 +121,11 @@ class _Writer:
         self.images = create("blend_images", shape[1:])
         self.isolated_images = create("isolated_images", shape)
         self.tables = file.create_group("catalog_list")
-        file["row"] = _as_rows(batch.catalog_list[0]).dtype  # shared by the blends' tables
-        self.row = file["row"]
+        self.kind, notes = _row_of(batch.catalog_list[0])
+        file["row"] = self.kind  # shared by the blends' tables, as are the notes
+        self.row, self.notes = file["row"], None
+        if notes is not None:
+            self.notes = file.create_dataset("notes", data=notes)
         file.create_dataset("psf", data=batch.get_numpy_psf().astype(np.float32))
         file.attrs["batch_size"] = self.blends
         file.attrs["max_n_sources"] = batch.max_n_sources
@@ -124,13 +134,36 @@ class _Writer:
         file.attrs["isolated"] = self.isolated
 
 
-def _as_rows(table: Table) -> np.ndarray:
-    rows = np.asarray(table.as_array())
-    names = [
-        (name, f"S{kind.itemsize // 4}") if kind.kind == "U" else (name, kind)
-        for name, kind in ((n, rows.dtype[n]) for n in rows.dtype.names)
-    ]
-    return rows.astype(names)
+def _row_of(table: Table) -> tuple[np.dtype, np.ndarray | None]:
+    """Returns the type of a row of the truth in the file, and what else there is to its columns.
+
+    That is a mask after each column that may have one, and astropy's header, by which its reader
+    puts masks, units and descriptions back; None where there are neither.
+    """
+    one = Table()
+    for name, column in table.columns.items():
+        kind = f"S{column.dtype.itemsize // 4}" if column.dtype.kind == "U" else column.dtype
+        make = type(column)
+        one[name] = make(
+            np.zeros((1, *column.shape[1:]), kind), unit=column.unit, description=column.description
+        )
+        if make is MaskedColumn:
+            one[name].mask = True
+    with serialize_context_as("hdf5"):
+        encoded = represent_mixins_as_columns(one)
+    if encoded is one and not any(c.unit or c.description for c in one.columns.values()):
+        return encoded.dtype, None
+    return encoded.dtype, np.array([line.encode() for line in get_yaml_from_table(encoded)])
+
+
+def _as_rows(table: Table, kind: np.dtype) -> np.ndarray:
+    rows = np.empty(len(table), kind)
+    for name, column in table.columns.items():
+        data = np.ma.getdata(column, subok=False)
+        rows[name] = np.char.encode(data, "utf-8") if data.dtype.kind == "U" else data
+        if isinstance(column, MaskedColumn):
+            rows[f"{name}.mask"] = column.mask
+    return rows
 
 
 def _rounded(images):
