@@ -221,7 +221,8 @@ class GenerativeGenerator(StreamGenerator):
         if looks.parametric.any():
             every, kept = np.arange(rows.start, rows.stop), np.flatnonzero(~looks.parametric)
             drawn = every[looks.parametric]
-            draw_parametric(galaxies, drawn, survey, psf, out, bands, self.apply_shear)
+            light = flux[looks.parametric]
+            draw_parametric(galaxies, drawn, light, survey, psf, out, bands, self.apply_shear)
             rows, flux = every[kept], flux[kept]
             looks = Looks(looks.profiles[kept], looks.pose[kept], looks.agn[kept], None)
         agn, profiles, pose = looks.agn[:, None], looks.profiles, looks.pose.T
