@@ -87,7 +87,8 @@ def one_by_one(catalog, survey, model, **options):
     )
 
 
-def counts(table, survey):
+def whole_counts(table, survey):
+    """Electrons as BTK draws them: whole ones."""
     return np.stack(
         [
             mag2counts(np.array(table[f"{b}_ab"]), survey, survey.get_filter(b)).value
@@ -95,6 +96,24 @@ def counts(table, survey):
         ],
         axis=1,
     )
+
+
+def counts(table, survey):
+    """Electrons by the definition of the zero point, the magnitude of one electron a second."""
+    filters = [survey.get_filter(b) for b in survey.available_filters]
+    return np.stack(
+        [
+            10 ** (-0.4 * (np.array(table[f"{f.name}_ab"]) - f.zeropoint.value))
+            * f.full_exposure_time.to_value("s")
+            for f in filters
+        ],
+        axis=1,
+    )
+
+
+def btk_ratio(table, survey):
+    """By how much BTK's images are too faint, ``[n, bands, 1, 1]``."""
+    return (band_flux(table, survey) / whole_counts(table, survey))[:, :, None, None]
 
 
 # --- what a batch is ---------------------------------------------------------------------------
@@ -162,7 +181,8 @@ def test_fluxes_are_the_catalogues_in_every_band(catalog, model, lsst):
     mine = batch.isolated_images[:, 0].sum(axis=(2, 3))
     expected = counts(chosen.table, lsst)
     np.testing.assert_allclose(mine, expected, rtol=5e-3)
-    np.testing.assert_allclose(mine, next(theirs).isolated_images[:, 0].sum(axis=(2, 3)), rtol=5e-3)
+    whole = next(theirs).isolated_images[:, 0].sum(axis=(2, 3))
+    np.testing.assert_allclose(mine, whole * btk_ratio(chosen.table, lsst)[..., 0, 0], rtol=5e-3)
 
 
 @pytest.mark.parametrize("name", ["LSST", "HSC", "Euclid_VIS", "Roman_WFI"])
@@ -170,7 +190,27 @@ def test_fluxes_are_those_of_surveycodex(name):
     survey = get_surveys(name)
     magnitudes = {f"{band}_ab": np.linspace(14, 29, 999) for band in survey.available_filters}
     table = Table(magnitudes)
-    np.testing.assert_array_equal(band_flux(table, survey), counts(table, survey))
+    np.testing.assert_allclose(band_flux(table, survey), counts(table, survey), rtol=1e-12)
+    np.testing.assert_array_equal(
+        np.trunc(band_flux(table, survey)), whole_counts(table, survey)
+    )  # surveycodex and BTK cut off what is no whole electron
+
+
+@pytest.mark.parametrize("policy", ["clip", "parametric"])
+def test_a_source_below_one_electron_keeps_its_flux(model, lsst, policy):
+    chosen = galaxies(2, redshift=[0.7, 30.0])
+    for index, band in enumerate(lsst.available_filters):
+        chosen.table[f"{band}_ab"] = 36.0 + 0.5 * index
+    expected = counts(chosen.table, lsst)
+    assert (expected < 1).sum() == 8
+    assert not whole_counts(chosen.table, lsst)[expected < 1].any()
+    batch = next(one_by_one(chosen, lsst, model, out_of_domain=policy))
+    parametric = next(ParametricGenerator(chosen, OneByOne(), lsst, batch_size=2, add_noise="none"))
+    for drawn in (batch, parametric):
+        fluxes = drawn.isolated_images[:, 0].sum(axis=(2, 3))
+        np.testing.assert_allclose(fluxes, expected, rtol=1e-2)
+        for band in lsst.available_filters:
+            assert not any(truth[f"not_drawn_{band}"].any() for truth in drawn.catalog_list)
 
 
 def test_every_band_is_the_same_morphology_and_colours_are_exact(model):
@@ -248,7 +288,7 @@ def test_an_agn_alone_is_a_point_source(model, lsst):
     theirs = btk.draw_blends.CatsimGenerator(
         chosen, OneByOne(), lsst, batch_size=1, add_noise="none"
     )
-    reference = next(theirs).isolated_images
+    reference = next(theirs).isolated_images * btk_ratio(chosen.table, lsst)
     # GalSim's own default accuracy is about 1e-3 of the peak here
     np.testing.assert_allclose(batch.isolated_images, reference, atol=2e-3 * reference.max())
 
@@ -434,7 +474,12 @@ def test_the_parametric_generator_draws_what_btk_draws(catalog, lsst):
     mine = next(ParametricGenerator(catalog, sampling(), lsst, **options))
     indexed = IndexedSampling(sampling())
     theirs = next(btk.draw_blends.CatsimGenerator(catalog, indexed, lsst, **options))
-    assert np.array_equal(mine.isolated_images, theirs.isolated_images)
+    for ours, whole, truth in zip(
+        mine.isolated_images, theirs.isolated_images, mine.catalog_list, strict=True
+    ):
+        n = len(truth)
+        assert np.array_equal(ours[:n], whole[:n] * btk_ratio(truth, lsst))
+        assert not ours[n:].any()
 
 
 def outsider(model):
@@ -458,7 +503,8 @@ def test_outside_the_domain_the_parametric_galaxy_may_be_drawn(model, lsst):
     theirs = btk.draw_blends.CatsimGenerator(
         chosen, OneByOne(), lsst, batch_size=2, add_noise="none"
     )
-    reference = next(theirs).isolated_images
+    reference = next(theirs).isolated_images[:, 0] * btk_ratio(chosen.table, lsst)
+    reference = reference[:, None]
     assert np.array_equal(batch.isolated_images[1], reference[1])
     assert not np.allclose(batch.isolated_images[0], reference[0])
 

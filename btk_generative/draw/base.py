@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import astropy.units as u
 import galsim
 import numpy as np
 from astropy.table import Table
@@ -17,7 +18,6 @@ from btk.catalog import CatsimCatalog
 from btk.draw_blends import DrawBlendsGenerator
 from btk.survey import Survey, make_wcs
 from btk.utils import DEFAULT_SEED
-from surveycodex.utilities import mag2counts
 from tqdm.auto import tqdm
 
 from btk_generative.compiled import compiled
@@ -385,7 +385,10 @@ class StreamGenerator(DrawBlendsGenerator):
 
 
 def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
-    """Returns the catalogue's flux in every band, in detected electrons, as BTK computes it.
+    """Returns the catalogue's flux in every band, in detected electrons.
+
+    It is surveycodex's, which BTK takes, before surveycodex cuts it to whole electrons: a galaxy of
+    0.9 electrons is drawn with them, not left out.
 
     Args:
         table: Galaxies with a magnitude column ``{band}_ab`` for every band.
@@ -395,15 +398,13 @@ def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
     Returns:
         float64 array of shape ``[n, bands]``.
     """
-    return np.stack(
-        [
-            mag2counts(
-                np.array(table[f"{band}_ab"], dtype=np.float64), survey, survey.get_filter(band)
-            ).to_value("electron")
-            for band in bands or survey.available_filters
-        ],
-        axis=1,
-    ).astype(np.float64)
+    rate, counts = u.electron / u.s, []
+    for band in bands or survey.available_filters:
+        filt = survey.get_filter(band)
+        magnitude = np.array(table[f"{band}_ab"], dtype=np.float64) * u.mag(rate)
+        flux = (magnitude - filt.zeropoint).to(rate) * filt.full_exposure_time
+        counts.append(flux.to_value(u.electron))
+    return np.stack(counts, axis=1)
 
 
 @compiled

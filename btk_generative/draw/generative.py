@@ -178,7 +178,8 @@ class GenerativeGenerator(base.StreamGenerator):
         rows = np.arange(rows.start, rows.stop)
         if drawn.parametric.any():
             theirs, kept = rows[drawn.parametric], np.flatnonzero(~drawn.parametric)
-            draw_parametric(galaxies, theirs, survey, psf, out, bands, self.apply_shear)
+            light = flux[drawn.parametric]
+            draw_parametric(galaxies, theirs, light, survey, psf, out, bands, self.apply_shear)
             rows, flux, drawn, pose = rows[kept], flux[kept], drawn[kept], pose[kept]
         agn, profiles, pose = drawn.agn_share[:, None], drawn.profiles, pose.T
         point, light, slot = flux * agn, flux * (1 - agn), galaxies.slot[rows]
