@@ -156,11 +156,14 @@ def _conditions(model, config: dict, base: dict, ignore: list):
         given, safe = GetAllParams(config, base, req={"index": int}, ignore=ignore)
         conditions, angle, _, agn = model.row(given["index"])
         return conditions, angle, agn, safe
+    from btk_generative.models.model import BULGE_ANGLE
+
     flags = [name for name in model.quantities if name.endswith("_present")]
     names = [name for name in model.quantities if name not in flags]
     given, safe = GetAllParams(config, base, opt=dict.fromkeys(names, float), ignore=ignore)
     absent = {part for part in model.components if not any(n.startswith(f"{part}_") for n in given)}
-    lacking = [n for n in names if n not in given and n.split("_")[0] not in absent]
+    needed = [n for n in names if n != BULGE_ANGLE and n.split("_")[0] not in absent]
+    lacking = [n for n in needed if n not in given]
     if lacking:
         raise ConfigError(f"GenerativeModelGalaxy needs {lacking}: the model takes {names}")
     return {name: given.get(name) for name in names}, 0.0, 0.0, safe

@@ -19,6 +19,9 @@ CHUNK = 40
 PRESENT = "_present"
 """An input ``bulge_present`` is 1 where the galaxy has a bulge, and 0 elsewhere."""
 
+BULGE_ANGLE = "bulge_angle"
+"""An input that may be left out: the angle from the disk's axis to the bulge's, 0 by default."""
+
 
 class GenerativeModel:
     """A model that draws the light profile of a galaxy, given its conditions.
@@ -96,7 +99,8 @@ class GenerativeModel:
             conditions: Table with a column per input, length n (see
                 `btk_generative.conditions`). Units are converted. A masked value stands for a
                 component that the galaxy lacks. A column ``bulge_present`` or ``disk_present``
-                may be left out: the component is there unless one of its values is masked.
+                may be left out: the component is there unless one of its values is masked. So may
+            ``bulge_angle``: bulge and disk are then aligned.
             rng: Seed or generator of the random numbers.
             random_normal: Standard normal numbers instead, shape ``[n, random_size]``.
 
@@ -266,9 +270,11 @@ class GenerativeModel:
         if given.name not in conditions.colnames:
             if given.name.endswith(PRESENT):
                 return self._presence(conditions, given), np.zeros(len(conditions), dtype=bool)
+            if given.name == BULGE_ANGLE:
+                return np.zeros(len(conditions)), np.zeros(len(conditions), dtype=bool)
             raise ModelError(
                 f"conditions: column '{given.name}' is missing; model '{self.name}' needs "
-                f"{[i.name for i in self.inputs if not i.name.endswith(PRESENT)]}"
+                f"{[i.name for i in self.inputs if not self._optional(i)]}"
             )
         column = conditions[given.name]
         masked = np.ma.getmaskarray(np.ma.asarray(column))
@@ -283,12 +289,17 @@ class GenerativeModel:
                 ) from error
         return values, masked
 
+    @staticmethod
+    def _optional(given: ModelInput) -> bool:
+        """Returns whether conditions need no column of an input."""
+        return given.name.endswith(PRESENT) or given.name == BULGE_ANGLE
+
     def _presence(self, conditions: Table, given: ModelInput) -> np.ndarray:
         """Returns 1 where no value of a component is masked."""
         part = given.name.removesuffix(PRESENT)
         masks = [
             self._column(conditions, other)[1]
             for other in self.inputs
-            if other.name.startswith(f"{part}_") and other is not given
+            if other.name.startswith(f"{part}_") and not self._optional(other)
         ]
         return (~np.any(masks, axis=0)).astype(np.float64) if masks else np.ones(len(conditions))
