@@ -14,10 +14,8 @@ N_RANGE = (0.3, 6.0)
 
 _TAPER = 0.6  # share of the squared truncation radius at which the taper begins
 _EDGE = 0.985  # of the frame's half-width: largest truncation radius
-_FINE = (
-    0.055,
-    0.085,
-)  # arcsec: wings are drawn as far out as pixels of this size allow, n = 1 to 4
+_FINE = (0.055, 0.085)  # arcsec: wings are drawn as far out as pixels of this size allow, and
+_PIXEL = 0.28  # half-light radii, for steep profiles between these
 _REACH = (2.2, 60.0)  # range of truncation radii, in half-light radii, that the table covers
 _THINNEST = 0.25  # pixels: half-light radii do not go below it
 _SUBPIXELS = 2  # on a side of a pixel; `_image` takes its mean over two
@@ -92,9 +90,12 @@ class BulgeDiskDecoder:
             ops.sqrt(ops.sum(share * (wide(index) * major) ** 2, axis=1, keepdims=True))
             for wide in (reach, _far_reach)
         )
+        # The wings of steep profiles weigh more, but not more than a core of a few pixels.
         steep = ops.sum(share * ops.clip((index - 1) / 3, 0.0, 1.0), axis=1, keepdims=True)
-        finest = _FINE[0] + (_FINE[1] - _FINE[0]) * steep**2
-        half_width = ops.maximum(near, ops.minimum(far, finest * (_EDGE * SIZE / 2))) / _EDGE
+        size = ops.sum(share * radius, axis=1, keepdims=True)
+        fine = ops.clip(_PIXEL * size, *_FINE) - _FINE[0]
+        fine = _FINE[0] + fine * steep**2
+        half_width = ops.maximum(near, ops.minimum(far, fine * (_EDGE * SIZE / 2))) / _EDGE
         major = ops.minimum(major, half_width * _EDGE / _REACH[0])
         truncation = ops.minimum(half_width * _EDGE / major, _REACH[1])
         pixel = half_width * (2 / SIZE)
