@@ -105,8 +105,10 @@ def from_catsim(table: Table) -> Table:
     Returns:
         Table with ``zphot``, ``bulge_hlr``, ``disk_hlr`` [arcsec], ``bulge_q``, ``disk_q``,
         ``bulge_flux``, ``disk_flux`` [F814W counts], ``mag_auto`` [mag], ``flux_radius`` [pixels
-        of 0.03 arcsec], and the booleans ``bulge_present`` and ``disk_present``. The values of a
-        component that is not there are masked; where neither is, so are size and magnitude.
+        of 0.03 arcsec], the booleans ``bulge_present`` and ``disk_present``, and ``bulge_angle``
+        [deg], from the disk's major axis to the bulge's, in [-90, 90), 0 where either is missing.
+        The other values of a component that is not there are masked; where neither is, so are size
+        and magnitude.
     """
     counts = 10 ** (-0.4 * (_values(table, "i_ab") - ZERO_POINT_F814W))
     total = sum(_values(table, f"fluxnorm_{part}") for part in ("bulge", "disk", "agn"))
@@ -124,6 +126,8 @@ def from_catsim(table: Table) -> Table:
         ):
             conditions[name] = MaskedColumn(values, mask=~there, unit=unit)
         conditions[f"{part}_present"] = there
+    angle = _values(table, "pa_bulge") - _values(table, "pa_disk")
+    conditions["bulge_angle"] = _bulge_angle(conditions, angle)
     flux = conditions["bulge_flux"].filled(0.0) + conditions["disk_flux"].filled(0.0)
     dark = flux == 0
     magnitude = ZERO_POINT_F814W - 2.5 * np.log10(np.where(dark, 1.0, flux))
@@ -162,9 +166,17 @@ def from_cosmos(records: np.ndarray) -> Table:
             values = np.where(two, *pair).astype(np.float64)
             conditions[f"{part}_{name}"] = MaskedColumn(values, mask=~there, unit=unit)
         conditions[f"{part}_present"] = there
+    angle = np.rad2deg(double[:, 15] - double[:, 7], dtype=np.float64)
+    conditions["bulge_angle"] = _bulge_angle(conditions, angle)
     conditions["mag_auto"] = MaskedColumn(_values(records, "mag_auto"), unit=u.mag)
     conditions["flux_radius"] = MaskedColumn(_values(records, "flux_radius"), unit=u.pix)
     return conditions
+
+
+def _bulge_angle(conditions: Table, degrees: np.ndarray) -> Column:
+    """Returns the angle between two axes, in [-90, 90) degrees, 0 where one is missing."""
+    both = _data(conditions, "bulge_present") & _data(conditions, "disk_present")
+    return Column((np.where(both, degrees, 0.0) + 90.0) % 180.0 - 90.0, unit=u.deg)
 
 
 def agn_share(table: Table) -> np.ndarray:

@@ -91,7 +91,8 @@ class GenerativeModel:
             conditions: Table with a column per input, length n (see
                 `btk_generative.conditions`). Units are converted. A masked value stands for a
                 component that the galaxy lacks. A column ``bulge_present`` or ``disk_present``
-                may be left out: the component is there unless one of its values is masked.
+                may be left out: the component is there unless one of its values is masked. So may
+            ``bulge_angle``: bulge and disk are then aligned.
             rng: Seed or generator of the random numbers.
             random_normal: Standard normal numbers instead, shape ``[n, random_size]``.
 

@@ -24,14 +24,11 @@ class FittedGalaxies:
     index: np.ndarray
     """Sersic index of a galaxy with one component, NaN where it has two, shape ``[n]``."""
 
-    angle: np.ndarray
-    """From the disk's axis to the bulge's, radians in [-pi/2, pi/2), ``[n]``; NaN with one."""
-
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, rows) -> "FittedGalaxies":
-        return FittedGalaxies(self.conditions[rows], self.index[rows], self.angle[rows])
+        return FittedGalaxies(self.conditions[rows], self.index[rows])
 
 
 def read_fits(path: str | Path) -> FittedGalaxies:
@@ -60,11 +57,6 @@ def read_fits(path: str | Path) -> FittedGalaxies:
                 "GalSim COSMOS sample"
             )
     conditions = from_cosmos(table)
-    both = np.asarray(conditions["bulge_present"] & conditions["disk_present"])
-    double = np.asarray(table["bulgefit"], dtype=np.float64)
-    angle = (double[:, 15] - double[:, 7] + np.pi / 2) % np.pi - np.pi / 2
     single = np.asarray(table["use_bulgefit"]) == 0
     index = np.clip(np.asarray(table["sersicfit"], dtype=np.float64)[:, 2], *_N_RANGE)
-    return FittedGalaxies(
-        conditions, np.where(single, index, np.nan), np.where(both, angle, np.nan)
-    )
+    return FittedGalaxies(conditions, np.where(single, index, np.nan))

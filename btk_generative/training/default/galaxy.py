@@ -1,7 +1,10 @@
 """The model: a smooth galaxy, and structure that multiplies it."""
 
+import numpy as np
 from keras import ops
 
+from btk_generative.training.default.constraints import shape_weights
+from btk_generative.training.default.moments import INDICES, SersicMoments
 from btk_generative.training.default.sersic import BulgeDiskDecoder
 from btk_generative.training.default.shape import RANDOM_SIZE, ShapeModel
 from btk_generative.training.default.structure import StructureModel, concentration
@@ -20,7 +23,7 @@ class GalaxyModel:
             structure: Draws what multiplies it.
         """
         self.shape, self.structure = shape, structure
-        self.decoder = BulgeDiskDecoder()
+        self.decoder, self.moments = BulgeDiskDecoder(), SersicMoments()
 
     @property
     def random_size(self) -> int:
@@ -35,19 +38,28 @@ class GalaxyModel:
             inputs: A tensor ``[n]`` per name.
         """
         components = self.shape.components(inputs, random_normal[:, :RANDOM_SIZE])
-        share, radius, axis_ratio, _, index = components
+        share, radius, axis_ratio, angle, index = components
         smooth, pixel_scale, ellipse, zoom = self.decoder(*components)
         flattening = ops.sum(share * axis_ratio, axis=1)
         # Of thin galaxies the frame does not resolve the structure across.
         resolved = ops.clip((flattening - _THIN) / (_THICK - _THIN), 0.0, 1.0)
+        scaled = radius / pixel_scale[:, None]
+        steepness = concentration(share, index)
+        weights = shape_weights(ellipse, pixel_scale, steepness)
+        shape = share, scaled, axis_ratio, angle
+        meant = 0 * index + np.array(INDICES, np.float32)
+        near, far = (self.moments(*shape, meant, weight) for weight in weights)
+        change = far - self.moments(*shape, index, weights[1])
         image, growth = self.structure.draw(
             smooth,
             ellipse,
+            weights,
+            (near, change),
             zoom,
             ops.exp(ops.sum(share * ops.log(radius), axis=1)),
             flattening,
-            concentration(share, index),
+            steepness,
             random_normal[:, RANDOM_SIZE:],
-            self.shape.encoder.known(inputs) * resolved[:, None],
+            self.shape.domain.known(inputs) * resolved[:, None],
         )
         return {"image": image, "pixel_scale": pixel_scale / growth}

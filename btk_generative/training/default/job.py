@@ -13,7 +13,7 @@ from btk_generative.errors import OutputError
 from btk_generative.models import write_artifact
 from btk_generative.training.dataset import write_whole
 from btk_generative.training.default.config import TrainConfig
-from btk_generative.training.default.cosmos import FittedGalaxies, read_fits
+from btk_generative.training.default.cosmos import read_fits
 from btk_generative.training.default.fit import fit_flow
 from btk_generative.training.default.galaxy import GalaxyModel
 from btk_generative.training.default.residuals import Residuals, read_residuals
@@ -32,6 +32,7 @@ INPUTS = {
     "disk_flux": ("count", "flux of the disk, 25.94 - 2.5 log10 flux = F814W magnitude"),
     "bulge_present": ("", "1 if the galaxy has a bulge, else 0"),
     "disk_present": ("", "1 if the galaxy has a disk, else 0"),
+    "bulge_angle": ("deg", "from the disk's major axis to the bulge's, 0 if not given"),
 }
 """Unit and description of each condition."""
 
@@ -66,26 +67,11 @@ def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
     stamps = config.path(config.structure.stamps)
     residuals = read_residuals(stamps, config.structure.number)
     save_settings(output, config)
-    shape, metrics = train_shape(config, galaxies, output)
-    fields, more = train_structure(config, residuals, output)
-    model, metrics = GalaxyModel(shape, fields), metrics | more
+    fields, metrics = train_structure(config, residuals, output)
+    model = GalaxyModel(ShapeModel(galaxies), fields)
     path = output / "model.tar.gz"
     write_artifact(path, model, card(config, galaxies, residuals, model.random_size, metrics))
     return path
-
-
-def train_shape(
-    config: TrainConfig, galaxies: FittedGalaxies, folder: Path
-) -> tuple[ShapeModel, dict]:
-    """Trains the model of smooth shapes; a twentieth of the galaxies only measures the fit."""
-    keras.utils.set_random_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    model = ShapeModel(galaxies, config.seed, **config.shape.network())
-    scores, context = model.training_set(galaxies, rng)
-    held_out = np.tile(rng.random(len(galaxies)) < _HELD_OUT, 2)
-    kept = folder / "shape.json"
-    history = _fitted(kept, model.flow, scores, context, held_out, config.shape)
-    return model, _metrics("shape", history, scores[held_out])
 
 
 def train_structure(
@@ -137,8 +123,8 @@ def card(config, galaxies, residuals, random_size: int, metrics: dict) -> dict:
         "schema": 1,
         "name": config.name,
         "description": (
-            "Bulge and disk, Sersic index and the angle between them drawn by a conditional flow, "
-            "times structure (arms, clumps, asymmetry) drawn by another, in a frame scaled to the "
+            "The catalogue's bulge and disk at their own angles, with Sersic indices that scatter, "
+            "times structure (arms, clumps, asymmetry) drawn by a flow, in a frame scaled to the "
             "galaxy"
         ),
         "inputs": inputs(galaxies.conditions),
@@ -175,7 +161,9 @@ def inputs(conditions: Table) -> list[dict]:
     listed = []
     for name, (unit, description) in INPUTS.items():
         low, missing, high = 0.0, 0.0, 1.0
-        if not name.endswith("_present"):
+        if name == "bulge_angle":
+            low, missing, high = -180.0, 0.0, 180.0
+        elif not name.endswith("_present"):
             values = np.ma.compressed(np.ma.asarray(conditions[name]))
             low, missing, high = np.quantile(values, [DOMAIN[0], 0.5, DOMAIN[1]])
         if name.endswith("_q"):

@@ -12,9 +12,10 @@ SIZE = 64
 N_RANGE = (0.3, 6.0)
 """Sersic indices that can be drawn."""
 
-_TAPER = 0.4  # share of the squared truncation radius at which the taper begins
+_TAPER = 0.6  # share of the squared truncation radius at which the taper begins
 _EDGE = 0.985  # of the frame's half-width: largest truncation radius
-_FINE = 0.05  # arcsec: wings are drawn as far out as pixels of this size allow
+_FINE = (0.055, 0.085)  # arcsec: wings are drawn as far out as pixels of this size allow, and
+_PIXEL = 0.28  # half-light radii, for steep profiles between these
 _REACH = (2.2, 60.0)  # range of truncation radii, in half-light radii, that the table covers
 _THINNEST = 0.25  # pixels: half-light radii do not go below it
 _SUBPIXELS = 2  # on a side of a pixel; `_image` takes its mean over two
@@ -89,7 +90,12 @@ class BulgeDiskDecoder:
             ops.sqrt(ops.sum(share * (wide(index) * major) ** 2, axis=1, keepdims=True))
             for wide in (reach, _far_reach)
         )
-        half_width = ops.maximum(near, ops.minimum(far, _FINE * _EDGE * SIZE / 2)) / _EDGE
+        # The wings of steep profiles weigh more, but not more than a core of a few pixels.
+        steep = ops.sum(share * ops.clip((index - 1) / 3, 0.0, 1.0), axis=1, keepdims=True)
+        size = ops.sum(share * radius, axis=1, keepdims=True)
+        fine = ops.clip(_PIXEL * size, *_FINE) - _FINE[0]
+        fine = _FINE[0] + fine * steep**2
+        half_width = ops.maximum(near, ops.minimum(far, fine * (_EDGE * SIZE / 2))) / _EDGE
         major = ops.minimum(major, half_width * _EDGE / _REACH[0])
         truncation = ops.minimum(half_width * _EDGE / major, _REACH[1])
         pixel = half_width * (2 / SIZE)
@@ -148,8 +154,8 @@ class BulgeDiskDecoder:
 
     def _raising(self, index, truncation):
         """Interpolates the raising bilinearly in log n and log truncation."""
-        row, u = _place(ops.log(index), self._log_n)
-        column, v = _place(ops.log(truncation), self._log_reach)
+        row, u = place_between(ops.log(index), self._log_n)
+        column, v = place_between(ops.log(truncation), self._log_reach)
         columns = len(self._log_reach)
         first = ops.cast(row * columns + column, "int32")
         value = 0.0
@@ -162,13 +168,13 @@ class BulgeDiskDecoder:
 
 def interpolate(value, knots, table):
     """Returns the values of a table at places between its evenly spaced knots, clipped to these."""
-    low, weight = _place(value, knots)
+    low, weight = place_between(value, knots)
     first = ops.cast(low, "int32")
     below, above = ops.take(table, first), ops.take(table, first + 1)
     return below + weight * (above - below)
 
 
-def _place(value, knots):
+def place_between(value, knots):
     """Returns the knot at or below values, and how far they lie from it to the next."""
     x = (value - float(knots[0])) / float(knots[1] - knots[0])
     x = ops.clip(x, 0.0, len(knots) - 1.001)
@@ -186,7 +192,7 @@ def _weight(squared, truncation, raising, math=ops):
     """Returns w at squared radii; ``math`` is numpy or keras.ops."""
     late = squared * (1 / (1 - _TAPER) / truncation**2) - _TAPER / (1 - _TAPER)
     late = math.clip(late, 0.0, 1.0)
-    outside = 1 - 1 / math.maximum(squared, 1.0)
+    outside = (1 - 1 / math.maximum(squared, 1.0)) * squared / truncation**2
     return (1 - late * late) ** 2 * (1 + raising * outside * outside)
 
 

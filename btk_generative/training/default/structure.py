@@ -5,6 +5,13 @@ from keras import ops
 from scipy import ndimage
 from scipy.special import gammaincinv
 
+from btk_generative.training.default.constraints import (
+    constraints,
+    ellipticity_under,
+    monomials,
+    quadrupoles,
+    squared_radius,
+)
 from btk_generative.training.default.residuals import GRID, HALF_WIDTH, Residuals
 from btk_generative.training.default.sersic import N_RANGE, SIZE, interpolate
 from btk_generative.training.flow import CouplingFlow
@@ -12,8 +19,6 @@ from btk_generative.training.flow import CouplingFlow
 _COARSE = SIZE // 2  # pixels on a side of the grid on which the constraints are solved
 _NEWTON_STEPS = 2
 _HIGHEST = 3.5  # limit of the logarithm of structure after the tilt
-_SHAPE_WIDTH = 0.8  # of the Gaussian weight of size and quadrupole, half-light radii
-_CENTRE_WIDTH = 1.5  # of that of the centroid
 _RINGS = (0.0, 0.3, 0.7, 1.1, 1.6, 2.2, 3.0, 4.0)  # half-light radii between which light stays
 _CORE = 0.2  # half-light radii within which structure fades
 _INNER, _OUTER = 2.0, 4.0  # half-light radii between which structure fades
@@ -106,8 +111,9 @@ class StructureModel:
     a share of their light in one place, which enters m as the logarithm of the light with it over
     P. The field is made to leave the mean light of elliptical rings as it is in P, and then tilted,
     ``m + sum_j c_j psi_j``, by the few smooth functions psi whose sums over the light are to be
-    those over P: flux, flux within the half-light ellipse, and Gaussian-weighted centroid, size and
-    quadrupole.
+    those over P: flux, flux within the half-light ellipse, and Gaussian-weighted centroid and size.
+    So are the ellipticities under two Gaussian weights, but that they are the catalogue's: P has
+    other Sersic indices, and its core may be narrower than its pixels.
     """
 
     def __init__(self, basis, residuals: Residuals, gain: float, seed: int, **flow_options):
@@ -135,8 +141,8 @@ class StructureModel:
         place = (np.arange(SIZE) + 0.5 - SIZE / 2).astype(np.float32)
         self._place = place[None, :] * (2 * HALF_WIDTH / SIZE)
         self._nodes = (np.arange(GRID) + 0.5 - GRID / 2).astype(np.float32)
-        self._fine = _monomials(place)
-        self._coarse = _monomials(place.reshape(-1, 2).mean(1))
+        self._fine = monomials(place)
+        self._coarse = monomials(place.reshape(-1, 2).mean(1))
 
     @property
     def random_size(self) -> int:
@@ -149,7 +155,17 @@ class StructureModel:
         return 2.5 * ops.tanh((seen - self.mean) / self.sd / 2.5)
 
     def draw(
-        self, smooth, ellipse, zoom, radius, axis_ratio, concentration, random_normal, strength
+        self,
+        smooth,
+        ellipse,
+        weights,
+        ellipticity,
+        zoom,
+        radius,
+        axis_ratio,
+        concentration,
+        random_normal,
+        strength,
     ):
         """Returns images with structure, of sum 1, and by how much their radii have grown.
 
@@ -158,6 +174,9 @@ class StructureModel:
         Args:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
             ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
+            weights: Of moments that are kept, see `shape_weights`.
+            ellipticity: That the light is to have under the first of them, and by how much that of
+                the smooth profile is to change under the second, ``[n, 2]`` each.
             zoom: Half-width of the frame over that which `reach` gives, ``[n]``.
             radius: Half-light radius, arcsec, ``[n]``.
             axis_ratio: Of the galaxy, ``[n]``.
@@ -185,7 +204,9 @@ class StructureModel:
         share = ops.where(knot[:, :1] > _KNOT_FROM, share, 0.0)
         light = (1 - share) * light + share * _knot(knot[:, 1:], place, axis_ratio)
         field = ops.log((light + _TINY) / (smooth + _TINY))
-        correction = self._correction(smooth, light, ellipse)
+        near, change = ellipticity
+        far = ellipticity_under(smooth, weights[1], self._fine) + change
+        correction = self._correction(smooth, light, ellipse, weights, (near, far))
         field = field + ops.reshape(correction, (-1, SIZE * SIZE))
         light = smooth * ops.exp(_limited(field))
         light = light / ops.sum(light, axis=1, keepdims=True)
@@ -204,13 +225,19 @@ class StructureModel:
         field = field * (1 - ops.expand_dims(core, 1) * ops.expand_dims(core, 2))
         return ops.reshape(field, (-1, SIZE * SIZE))
 
-    def _correction(self, smooth, light, ellipse):
+    def _correction(self, smooth, light, ellipse, weights, ellipticity):
         """Returns what is added to the field, ``[n, 64, 64]``, found on a coarse grid."""
+        fine = smooth
         smooth, light = _pool(smooth), _pool(light)
-        radius = ops.sqrt(_squared_radius(ellipse, self._coarse))
+        radius = ops.sqrt(squared_radius(ellipse, self._coarse))
         level = _ring_levels(smooth, light, radius)
-        functions = _constraints(ellipse, self._coarse)
+        functions = constraints(ellipse, weights, ellipticity, self._coarse)
         wanted = ops.matmul(functions, smooth[:, :, None])
+        # Of a light that has the ellipticity, the sums over the last functions are 0.
+        count = 2 * len(ellipticity)
+        finer = quadrupoles(weights, ellipticity, self._fine)
+        finer = ops.matmul(ops.stack(finer, axis=1), fine[:, :, None])
+        wanted = ops.concatenate([wanted[:, :-count], wanted[:, -count:] - finer], axis=1)
         start = ops.log((light + _TINY) / (smooth + _TINY))
         field = start + level
         ridge = 1e-5 * np.eye(functions.shape[1], dtype=np.float32)
@@ -230,7 +257,7 @@ class StructureModel:
 
     def _growth(self, smooth, light, ellipse):
         """Returns by what factor the half-light radius has grown, ``[n]``, to first order."""
-        squared = _squared_radius(ellipse, self._fine)
+        squared = squared_radius(ellipse, self._fine)
         inside = ops.sigmoid((1 - squared) / 0.1)
         missing = ops.sum((smooth - light) * inside, axis=1)
         slope = ops.sum(light * inside * (1 - inside) * squared, axis=1) * (2 / 0.1)
@@ -288,31 +315,6 @@ def concentration(share, index):
     b = [gammaincinv(2 * n, s) for s in (0.2, 0.8)]
     table = ((b[0] / b[1]) ** n).astype(np.float32)
     return ops.sum(share * interpolate(ops.log(index), _INDEX, table), axis=1)
-
-
-def _constraints(ellipse, monomials):
-    """Returns the functions whose sums over the light structure keeps, ``[n, 7, pixels]``."""
-    scale = ops.sqrt(0.5 * (ellipse[:, 0:1] + ellipse[:, 2:3]))
-    squared = _squared_radius(ellipse, monomials)
-    x, y = monomials[0] / scale, monomials[1] / scale
-    functions = [ops.ones_like(squared), ops.sigmoid((1 - squared) / 0.15)]
-    weight = ops.exp(squared * (-0.5 / _CENTRE_WIDTH**2))
-    functions += [weight * x, weight * y]
-    weight = ops.exp(squared * (-0.5 / _SHAPE_WIDTH**2))
-    functions += [weight * (x**2 - y**2), weight * (2 * x * y), weight * squared]
-    return ops.stack(functions, axis=1)
-
-
-def _squared_radius(ellipse, monomials):
-    """Returns the squared elliptical radius, 1 on the half-light ellipse, ``[n, pixels]``."""
-    xx, xy, yy = ellipse[:, 0:1], ellipse[:, 1:2], ellipse[:, 2:3]
-    terms = yy * monomials[2] - 2 * xy * monomials[3] + xx * monomials[4]
-    return terms / (xx * yy - xy**2)
-
-
-def _monomials(place):
-    y, x = (v.ravel() for v in np.meshgrid(place, place, indexing="ij"))
-    return np.stack([x, y, x**2, x * y, y**2])[:, None, :]
 
 
 def _pool(images):
