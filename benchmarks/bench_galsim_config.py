@@ -18,9 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 import btk_generative  # noqa: F401  registers the types
-from btk_generative.galsim_ext import config as blocks
 from btk_generative.models import load_model
 from btk_generative.models import model as sampling
+from btk_generative.simulators.galsim import config as blocks
 
 CONFIG = Path(__file__).parents[1] / "configs" / "galsim_demo.yaml"
 REPEATS = 5

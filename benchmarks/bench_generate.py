@@ -18,7 +18,7 @@ SHARDS, BLENDS = 12, 40
 
 
 def configuration(**changes):
-    from btk_generative.generate import GenerateConfig
+    from btk_generative.datasets import GenerateConfig
 
     values = {
         "catalog": {"mock": 20_000},
@@ -36,8 +36,8 @@ def scaling(scratch):
     """Two worker processes against one, both on Dask, after they have loaded the model."""
     from distributed import Client, LocalCluster
 
-    from btk_generative.generate import generate
-    from btk_generative.generate.schedulers import ONE_THREAD
+    from btk_generative.datasets import generate
+    from btk_generative.datasets.schedulers import ONE_THREAD
 
     rate, cost = {}, {}
     for workers in (1, 2):
@@ -86,7 +86,7 @@ def memory(scratch):
 
 
 def one_shard(folder, blends):
-    from btk_generative.generate import generate
+    from btk_generative.datasets import generate
 
     generate(configuration(blends_per_shard=blends, batch_size=10), folder, progress=False)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -96,8 +96,8 @@ def bytes_per_blend(scratch):
     """Size of a shard against BTK's own file of the same batch."""
     from btk.blend_batch import BlendBatch
 
+    from btk_generative.datasets import generate
     from btk_generative.draw import SurveyBatch
-    from btk_generative.generate import generate
 
     blends, sizes = 40, {}
     for isolated in (True, False):
@@ -125,7 +125,7 @@ def nap(shard):
 
 def scheduler(scratch):
     """10,000 shards that only sleep for a millisecond, on a local Dask cluster of two threads."""
-    from btk_generative.generate.schedulers import run_tasks
+    from btk_generative.datasets.schedulers import run_tasks
 
     # workers in threads, so that this function is importable there; the messages are the same
     start, count, first = time.monotonic(), 10_000, None

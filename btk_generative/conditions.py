@@ -13,10 +13,10 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
 from btk_generative import sersic
+from btk_generative.catalogs.schema import COLUMNS
+from btk_generative.catalogs.schema import values as _values
 from btk_generative.errors import CatalogError, ModelError
 from btk_generative.inputs import COMPONENTS, component_of, is_presence
-from btk_generative.schema import COLUMNS
-from btk_generative.schema import values as _values
 
 ZERO_POINT_F814W = 25.94
 """AB magnitude of one count in the GalSim COSMOS catalogue: mag = 25.94 - 2.5 log10 flux."""

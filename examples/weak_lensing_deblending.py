@@ -19,7 +19,7 @@ from astropy.visualization import AsinhStretch, ImageNormalize
 from tqdm import tqdm
 
 import btk_generative as bg
-from btk_generative.descwl_ext import GenerativeGalaxyBuilder
+from btk_generative.simulators.descwl import GenerativeGalaxyBuilder
 
 
 def make_survey(band: str, size: int):

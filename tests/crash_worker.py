@@ -12,8 +12,8 @@ import sys
 import tensorflow  # noqa: F401
 from test_generate import small
 
-from btk_generative.generate import shard  # noqa: F401
-from btk_generative.generate.run import generate
+from btk_generative.datasets import shard  # noqa: F401
+from btk_generative.datasets.job import generate
 from btk_generative.models import graph
 
 if __name__ == "__main__":

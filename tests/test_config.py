@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from btk_generative.config import DrawConfig, load_config
+from btk_generative.draw.config import DrawConfig
 from btk_generative.errors import ConfigError
+from btk_generative.runs.config import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

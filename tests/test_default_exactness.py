@@ -11,9 +11,9 @@ import pytest
 
 from btk_generative.catalogs import mock_catsim, read_catalog
 from btk_generative.conditions import from_catsim, half_light_radius, position_angle
-from btk_generative.galsim_ext import GenerativeGalaxy
 from btk_generative.models import load_model
 from btk_generative.render import SurveyRenderer
+from btk_generative.simulators.galsim import GenerativeGalaxy
 from btk_generative.training.default.moments import SersicMoments
 
 STAMP = {"LSST": ("i", 101), "Euclid_VIS": ("IE", 161)}

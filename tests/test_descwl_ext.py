@@ -12,8 +12,8 @@ import pytest
 from toy_model import write_toy
 
 import btk_generative as bg
-from btk_generative.descwl_ext import GenerativeGalaxyBuilder
 from btk_generative.errors import CatalogError, ConfigError
+from btk_generative.simulators.descwl import GenerativeGalaxyBuilder
 
 REAL = find_spec("descwl") is not None
 

@@ -13,9 +13,10 @@ from astropy.table import MaskedColumn, Table
 
 from btk_generative.catalogs import mock_catsim
 from btk_generative.compare.config import CompareConfig
-from btk_generative.config import DrawConfig, load_config
+from btk_generative.datasets import GenerateConfig
+from btk_generative.draw.config import DrawConfig
 from btk_generative.errors import ConfigError
-from btk_generative.generate import GenerateConfig
+from btk_generative.runs.config import load_config
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.settings import GanTraining, VaeTraining
 

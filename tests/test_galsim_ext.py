@@ -18,7 +18,7 @@ from toy_model import RANDOM, SIZE, write_toy
 
 import btk_generative as bg
 from btk_generative.errors import ConfigError, ModelError
-from btk_generative.galsim_ext.config import BLOCK
+from btk_generative.simulators.galsim.config import BLOCK
 
 btk_generative = bg
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 import btk_generative as bg
 from btk_generative.catalogs import mock_catsim
 from btk_generative.cli import app
-from btk_generative.config import SamplingConfig, load_config
+from btk_generative.datasets import GenerateConfig, generate, open_dataset, verify
+from btk_generative.datasets.store import Store
 from btk_generative.draw import GenerativeGenerator
 from btk_generative.draw.sampling import IndexedSampling
+from btk_generative.draw.sampling_config import SamplingConfig
 from btk_generative.errors import ConfigError, OutputError
-from btk_generative.generate import GenerateConfig, generate, open_dataset, verify
-from btk_generative.generate.store import Store
+from btk_generative.runs.config import load_config
 
 LSST_YAML = Path(__file__).resolve().parents[1] / "configs" / "generate_lsst.yaml"
 

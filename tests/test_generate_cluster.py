@@ -5,9 +5,9 @@ import os
 import pytest
 from test_generate import small, toy  # noqa: F401 - a fixture
 
+from btk_generative.datasets import generate, schedulers
+from btk_generative.datasets.schedulers import run_tasks
 from btk_generative.errors import ConfigError
-from btk_generative.generate import generate, schedulers
-from btk_generative.generate.schedulers import run_tasks
 
 distributed = pytest.importorskip("distributed", reason="pip install 'btk-generative[dask]'")
 

@@ -10,8 +10,8 @@ from test_generate import toy  # noqa: F401 - a fixture
 
 from btk_generative import GenerativeGenerator, LightProfiles
 from btk_generative.catalogs import mock_catsim
-from btk_generative.config import SamplingConfig
 from btk_generative.draw.color import bulge_shares, split
+from btk_generative.draw.sampling_config import SamplingConfig
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.inputs import COMPONENTS
 

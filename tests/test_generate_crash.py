@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_generate import contents, small, toy  # noqa: F401 - a fixture
 
-from btk_generative.generate import generate, verify
+from btk_generative.datasets import generate, verify
 
 HERE = Path(__file__).parent
 
@@ -61,7 +61,7 @@ def test_killed_ten_times_at_random(toy, tmp_path):  # noqa: F811
 def test_a_dask_worker_killed_in_a_shard(toy, tmp_path, monkeypatch):  # noqa: F811
     """Its shard is given to another worker; the data are those of a run in one process."""
     pytest.importorskip("distributed", reason="needs Dask: pip install 'btk-generative[dask]'")
-    from btk_generative.generate import run, schedulers
+    from btk_generative.datasets import run, schedulers
 
     killed = []
     real = schedulers.run_tasks

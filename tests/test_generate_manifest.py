@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from test_generate import finished, small, toy  # noqa: F401 - fixtures
 
+from btk_generative.datasets import generate, open_dataset, verify
 from btk_generative.errors import OutputError
-from btk_generative.generate import generate, open_dataset, verify
 
 DEEP = "[" * 100_000 + "]" * 100_000
 

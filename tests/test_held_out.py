@@ -8,9 +8,10 @@ import tiny_catalog
 import yaml
 from astropy.io import fits
 
-from btk_generative import cosmos, load_model
-from btk_generative.config import load_config
+from btk_generative import load_model
 from btk_generative.errors import ConfigError
+from btk_generative.hst import paper
+from btk_generative.runs.config import load_config
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.settings import DataSettings, GanTraining, VaeTraining
 from btk_generative.training.sources import open_galaxies
@@ -29,21 +30,21 @@ def ident(data):
 
 class TestThePapersRows:
     def test_of_the_sample(self, ident):
-        assert cosmos.paper_rows(ident) == 10_240
-        assert cosmos.paper_rows(ident[:15_000]) == 10_240
+        assert paper.paper_rows(ident) == 10_240
+        assert paper.paper_rows(ident[:15_000]) == 10_240
 
     def test_with_marginal_galaxies_between(self, ident):
         whole = np.insert(ident, [0, 5, 9000, 20_000], -1)
-        assert cosmos.paper_rows(whole) == 10_243
+        assert paper.paper_rows(whole) == 10_243
 
     def test_of_another_catalogue(self, ident):
-        assert cosmos.paper_rows(ident[10_240:]) == 0
-        assert cosmos.paper_rows(np.arange(40)) == 0
+        assert paper.paper_rows(ident[10_240:]) == 0
+        assert paper.paper_rows(np.arange(40)) == 0
 
     def test_in_another_order_or_selection(self, ident):
         for other in (ident[::-1], ident[::2], ident[:5000]):
             with pytest.raises(ConfigError, match=r"data.first_row: .* Lanusse et al. 2021"):
-                cosmos.paper_rows(other)
+                paper.paper_rows(other)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.yaml")), ids=lambda path: path.stem)
@@ -71,7 +72,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture
 def marked(monkeypatch):
     """Takes the first three galaxies of the tiny catalogue for the paper's."""
-    monkeypatch.setattr(cosmos, "_MARKS", (1000, 1014))
+    monkeypatch.setattr(paper, "_MARKS", (1000, 1014))
     monkeypatch.setattr("btk_generative.training.sources.PAPER_ROWS", 3)
 
 
@@ -103,7 +104,7 @@ class TestTraining:
         assert galaxies.source == "tiny.fits, 4 rows from 1"
 
     def test_in_another_order_it_has_to_be_told(self, tiny, monkeypatch):
-        monkeypatch.setattr(cosmos, "_MARKS", (1014, 1000))
+        monkeypatch.setattr(paper, "_MARKS", (1014, 1000))
         with pytest.raises(ConfigError, match="first_row"):
             open_galaxies(DataSettings(catalog=tiny))
         galaxies = open_galaxies(DataSettings(catalog=tiny, first_row=4))

@@ -14,11 +14,11 @@ from btk_generative import GenerativeGenerator, ParametricGenerator, load_model,
 from btk_generative.catalogs import mock_catsim
 from btk_generative.compare.bench import Bench
 from btk_generative.compare.config import CompareConfig
-from btk_generative.config import BlendsConfig, DrawConfig
+from btk_generative.datasets import GenerateConfig, generate
 from btk_generative.draw import IndexedSampling
 from btk_generative.draw import job as drawing
+from btk_generative.draw.config import BlendsConfig, DrawConfig
 from btk_generative.errors import ConfigError
-from btk_generative.generate import GenerateConfig, generate
 
 BLENDS = {
     "catalog": {"mock": 300},
@@ -203,7 +203,7 @@ def test_every_argument_of_btks_functions_is_known():
     """A number that BTK adds is to be checked, too."""
     import inspect
 
-    from btk_generative.config import _SAMPLING_ARGUMENTS
+    from btk_generative.draw.sampling_config import _SAMPLING_ARGUMENTS
 
     functions = btk.sampling_functions.SamplingFunction.__subclasses__()
     names = {

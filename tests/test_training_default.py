@@ -7,9 +7,9 @@ from astropy.table import MaskedColumn, Table
 from scipy import ndimage
 
 from btk_generative.conditions import from_catsim, half_light_radius
-from btk_generative.config import load_config
 from btk_generative.errors import CatalogError, OutputError
 from btk_generative.models import load_model
+from btk_generative.runs.config import load_config
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.default.cosmos import read_fits
 from btk_generative.training.default.sersic import BulgeDiskDecoder, _light, reach

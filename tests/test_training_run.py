@@ -13,9 +13,9 @@ from astropy.table import Table
 
 from btk_generative.errors import CatalogError, ConfigError, ModelError, OutputError
 from btk_generative.models import load_model
-from btk_generative.training.command import train
 from btk_generative.training.dataset import make_dataset
 from btk_generative.training.export import export
+from btk_generative.training.job import train
 from btk_generative.training.settings import DataSettings, FitSettings
 from btk_generative.training.trainable import Trainable
 from btk_generative.training.trainer import fit

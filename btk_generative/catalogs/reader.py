@@ -8,8 +8,8 @@ from btk.catalog import CatsimCatalog
 
 from btk_generative.catalogs import catsim, cosmodc2, skycatalogs
 from btk_generative.catalogs.files import open_source
+from btk_generative.catalogs.schema import agrees, in_our_units, unit_of, usable
 from btk_generative.errors import CatalogError
-from btk_generative.schema import agrees, in_our_units, unit_of, usable
 
 FORMATS = MappingProxyType({"catsim": catsim, "cosmodc2": cosmodc2, "skycatalogs": skycatalogs})
 """Formats by name, tried in this order: a file of one has one of its ``TELLTALES`` columns."""

@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["CompareConfig"],
         "metrics": ["measure"],
-        "run": ["Comparison", "run"],
+        "comparison": ["Comparison"],
+        "job": ["run"],
         "scarlet": ["ScarletDeblender"],
         "scarlet2": ["Scarlet2Deblender"],
         "statistics": ["paired_difference"],

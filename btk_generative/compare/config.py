@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from btk_generative.config import BlendsConfig
+from btk_generative.draw.config import BlendsConfig
 
 Arm = Literal["parametric", "generative", "fitted"]
 

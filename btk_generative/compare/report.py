@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from btk_generative.compare.comparison import Comparison, gallery
 from btk_generative.compare.figures import CONTEXT_LABELS, save_curves, save_gallery
-from btk_generative.compare.run import Comparison, gallery
 from btk_generative.compare.statistics import FEWEST_BLENDS, RESAMPLES, Difference
 from btk_generative.runs import report
 from btk_generative.runs.files import new_file, write_json

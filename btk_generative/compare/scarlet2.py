@@ -10,7 +10,7 @@ from btk.deblend import Deblender
 from surveycodex.utilities import mean_sky_level
 
 from btk_generative.errors import ConfigError, DeblenderMissing
-from btk_generative.processes import refuse_inherited_jax
+from btk_generative.runs.processes import refuse_inherited_jax
 
 _MODEL_PSF = 0.7  # pixels, Gaussian width of the model frame's PSF in a well sampled survey
 

@@ -20,7 +20,7 @@ from btk.survey import Survey, make_wcs
 from btk.utils import DEFAULT_SEED
 from tqdm.auto import tqdm
 
-from btk_generative.compiled import compiled
+from btk_generative.catalogs.schema import usable
 from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.memory import Memory
@@ -31,7 +31,7 @@ from btk_generative.draw.stack import Stacker
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
-from btk_generative.schema import usable
+from btk_generative.render.compiled import compiled
 
 
 @dataclass(frozen=True)

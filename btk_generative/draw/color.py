@@ -12,9 +12,9 @@ I_b = s_b P + (1 - s_b) Q, so two profiles are drawn for a galaxy however many b
 import numpy as np
 from astropy.table import Table
 
+from btk_generative.catalogs.schema import values
 from btk_generative.errors import CatalogError
 from btk_generative.models import LightProfiles
-from btk_generative.schema import values
 from btk_generative.sersic import surface_brightness
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from astropy.table import vstack
 from tqdm.auto import tqdm
 
-from btk_generative.config import DrawConfig
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
+from btk_generative.draw.config import DrawConfig
 from btk_generative.draw.figure import save_figure
 from btk_generative.draw.generative import GenerativeGenerator
 from btk_generative.draw.truth import truth_of, write_parquet
 from btk_generative.errors import OutputError
-from btk_generative.output import new_folder
+from btk_generative.runs.folder import new_folder
 
 PACKAGES = ("btk-generative", "blending-toolkit", "galsim", "numpy", "astropy", "keras")
 

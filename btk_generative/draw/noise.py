@@ -9,8 +9,8 @@ import scipy.special
 from btk.survey import Survey
 from surveycodex.utilities import mean_sky_level
 
-from btk_generative.compiled import compiled
 from btk_generative.randomness import NOISE, stream
+from btk_generative.render.compiled import compiled
 
 _LARGE = 1000.0  # sky level from which Poisson variates are drawn by inverting their distribution
 _MANTISSA = 9  # bits of the mantissa by which the quantiles are tabulated

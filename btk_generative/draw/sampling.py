@@ -7,8 +7,8 @@ import numpy as np
 from btk.sampling_functions import SamplingFunction
 
 from btk_generative.errors import ConfigError
-from btk_generative.processes import Lock
 from btk_generative.randomness import SAMPLING, stream
+from btk_generative.runs.processes import Lock
 
 _ATTEMPTS = 100
 _GLOBAL_RANDOM_STATE = Lock()

@@ -4,8 +4,8 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
+from btk_generative.catalogs.schema import COLUMNS, refuse_reserved, take, warn_lost
 from btk_generative.errors import CatalogError
-from btk_generative.schema import COLUMNS, refuse_reserved, take, warn_lost
 
 
 class Stacker:

@@ -12,7 +12,7 @@ from btk_generative.models.card import SCHEMA, parse, read
 from btk_generative.models.graph import Graph, freeze, import_tensorflow
 from btk_generative.models.model import GenerativeModel
 from btk_generative.models.operations import admit
-from btk_generative.output import write_file
+from btk_generative.runs.files import write_bytes
 
 _NETWORK = "saved_model/saved_model.pb"
 _SIGNATURE = "serving_default"
@@ -96,7 +96,7 @@ def write_artifact(path: str | os.PathLike, function: Callable, card: dict) -> G
     content = archive.pack(files)
     model = read_artifact(files, archive.sha256(content), path)
     model.check()
-    write_file(path, content)
+    write_bytes(path, content)
     return model
 
 

@@ -9,8 +9,8 @@ import pydantic
 from pydantic import Field, PositiveFloat, StringConstraints
 from pydantic.dataclasses import dataclass
 
-from btk_generative.documents import read_json
 from btk_generative.errors import ModelError
+from btk_generative.runs.documents import read_json
 
 SCHEMA = 1
 """Version of the artifact format."""

@@ -1,54 +1,17 @@
-"""Models that others have published: the registry, and the cache of downloaded files."""
+"""Models that others have published: the cache of downloaded files."""
 
-import json
 import os
 import re
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from btk_generative.errors import ModelError, OutputError
 from btk_generative.models import archive
-from btk_generative.output import write_file
+from btk_generative.models.reading import read_model
+from btk_generative.models.registry import registry
+from btk_generative.runs.files import write_bytes
 
 _ELSEWHERE = "set BTK_GENERATIVE_CACHE to a folder that can be written"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A published model, as `registry.json` tells."""
-
-    name: str
-    """Name after ``hub:``."""
-
-    url: str
-    """Address of the archive."""
-
-    size: int
-    """Size of the archive in bytes."""
-
-    sha256: str
-    """SHA-256 of the archive."""
-
-    description: str
-    """What it is, in a line."""
-
-    inputs: list[dict]
-    """Its inputs with unit and domain, as in a card; empty where only the file tells."""
-
-    licence: str
-    """Licence of the weights."""
-
-    citation: str
-    """What to cite."""
-
-
-@cache
-def registry() -> dict[str, Entry]:
-    """Returns the published models by name."""
-    entries = json.loads(Path(__file__).with_name("registry.json").read_text())
-    return {name: Entry(name, **entry) for name, entry in entries.items()}
 
 
 def cache_folder() -> Path:
@@ -109,16 +72,15 @@ def add(path: str | os.PathLike) -> str:
     Raises:
         ModelError: If the file is not a valid model, or has the name of another one.
     """
-    from btk_generative.models.load import load_model
-
-    model = load_model(path)
+    content = archive.read_file(path)
+    model = read_model(content, path)
     entry = registry().get(model.name)
     if model.name == "default" or (entry and entry.sha256 != model.sha256):
         raise ModelError(
             f"{path} is called '{model.name}', which is the name of another model; "
             "load it by its path, or give it another name in its card"
         )
-    _store(archive.read_file(path), cache_folder() / f"{model.name}.tar.gz")
+    _store(content, cache_folder() / f"{model.name}.tar.gz")
     return f"hub:{model.name}"
 
 
@@ -195,6 +157,6 @@ def _download(name: str, url: str) -> bytes:
 def _store(content: bytes, path: Path) -> None:
     """Writes a file of the cache, whole or not at all."""
     try:
-        write_file(path, content)
+        write_bytes(path, content)
     except OutputError as error:
         raise OutputError(f"{error}; {_ELSEWHERE}") from error

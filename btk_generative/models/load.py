@@ -5,9 +5,8 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from btk_generative.models import archive, hub
-from btk_generative.models.artifact import read_artifact
 from btk_generative.models.model import GenerativeModel
-from btk_generative.models.tf1 import is_module, read_module
+from btk_generative.models.reading import read_model
 
 _DEFAULT = Path(__file__).with_name("default.tar.gz")
 _loaded: WeakValueDictionary[str, GenerativeModel] = WeakValueDictionary()
@@ -33,8 +32,7 @@ def load_model(name: str | os.PathLike = "default") -> GenerativeModel:
     content = archive.read_file(path)
     digest = archive.sha256(content)
     if digest not in _loaded:
-        model = _read(content, digest, path)
-        return _loaded.setdefault(digest, model)
+        return _loaded.setdefault(digest, read_model(content, path))
     return _loaded[digest]
 
 
@@ -49,11 +47,3 @@ def locate(name: str | os.PathLike) -> Path:
     if isinstance(name, str) and (name.startswith("hub:") or "://" in name):
         return hub.find(name)
     return Path(name)
-
-
-def _read(content: bytes, digest: str, path: Path) -> GenerativeModel:
-    files = archive.unpack(content, path)
-    if is_module(files):
-        entries = {entry.sha256: entry for entry in hub.registry().values()}
-        return read_module(files, digest, path, entries.get(digest))
-    return read_artifact(files, digest, path)

@@ -25,7 +25,6 @@ from btk_generative.models.graph import (
     import_graph,
     import_tensorflow,
 )
-from btk_generative.models.hub import Entry
 from btk_generative.models.model import GenerativeModel
 from btk_generative.models.operations import (
     MAX_CONSTANTS,
@@ -35,6 +34,7 @@ from btk_generative.models.operations import (
     node_name,
     refuse,
 )
+from btk_generative.models.registry import Entry
 
 _RANDOM = "random_normal"
 _STEPS = 50  # from a variable into a loop within loops

@@ -19,7 +19,7 @@ import rocket_fft  # noqa: F401, for Numba to know scipy.fft
 import scipy.fft
 from numba.typed import List
 
-from btk_generative.compiled import compiled
+from btk_generative.render.compiled import compiled
 from btk_generative.render.wings import STEP
 
 WIDTH = 6

@@ -8,9 +8,9 @@ import numpy as np
 
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
-from btk_generative.processes import Lock
 from btk_generative.render import loops, wings
 from btk_generative.render.transfer import BandTransfer, fast_size
+from btk_generative.runs.processes import Lock
 
 _OVERSAMPLING = 2.0
 _HIGHEST = 16  # cycles per profile pixel up to which the interpolant's transform is tabulated

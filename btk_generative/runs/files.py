@@ -5,7 +5,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
         full = "; free some space and run the command again" if error.errno == errno.ENOSPC else ""
         raise OutputError(f"cannot write {path}: {error.strerror or error}{full}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is none, there is nothing to remove
+            partial.unlink()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

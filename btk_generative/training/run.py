@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from btk_generative.config import StrictModel
 from btk_generative.errors import ModelError, OutputError
+from btk_generative.runs.config import StrictModel
 from btk_generative.runs.files import new_file, write_json, write_text
 from btk_generative.training.inputs import Inputs
 from btk_generative.training.settings import GanTraining, TrainSettings, VaeTraining

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from btk_generative.config import StrictModel
+from btk_generative.runs.config import StrictModel
 
 
 class DataSettings(StrictModel):

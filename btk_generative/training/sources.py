@@ -16,8 +16,8 @@ from btk_generative.conditions import (
     from_cosmos,
     position_angle,
 )
-from btk_generative.cosmos import PAPER_ROWS, paper_rows
 from btk_generative.errors import CatalogError, ConfigError
+from btk_generative.hst.paper import PAPER_ROWS, paper_rows
 from btk_generative.training.settings import DataSettings
 
 _FIT_COLUMNS = "mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux".split()

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from btk_generative.cosmos import paper_rows
 from btk_generative.errors import ConfigError
+from btk_generative.hst.paper import paper_rows
 from btk_generative.validation.cosmos import CosmosSample
 
 _ROWS = re.compile(r"(.+), (\d+) rows from (\d+)")  # as trainings write it into the card

@@ -15,7 +15,7 @@ from tqdm import tqdm
 import btk_generative
 from btk_generative.conditions import from_cosmos
 from btk_generative.errors import ConfigError, ModelError
-from btk_generative.output import new_folder
+from btk_generative.runs.folder import new_folder
 from btk_generative.runs.workers import Workers
 from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from btk_generative.config import StrictModel
+from btk_generative.runs.config import StrictModel
 
 
 class FlowConfig(StrictModel):

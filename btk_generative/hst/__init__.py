@@ -1,0 +1,1 @@
+"""HST: the COSMOS catalogue, real stamps, PSFs and noise."""

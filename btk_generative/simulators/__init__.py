@@ -1,0 +1,1 @@
+"""Generative galaxies in other simulators, a module for each."""
