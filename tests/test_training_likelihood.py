@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, multivariate_normal
 
+from btk_generative.hst.instrument import aperture_psf
 from btk_generative.training.likelihood import (
     chi_square,
     convolve,
@@ -19,7 +20,6 @@ from btk_generative.training.observation import (
     psf_transfer,
     resampled,
 )
-from btk_generative.training.sources import read_psfs
 
 SIZE, SCALE = 32, 0.03
 
@@ -129,7 +129,7 @@ def test_convolution_equals_galsims():
     for variable in decoder.trainable_variables[-2:]:  # details of its own for every profile
         variable.assign(np.random.default_rng(4).normal(0, 0.1, variable.shape))
     profiles, _ = decoder(vectors)
-    psf = read_psfs(None)[0]
+    psf = aperture_psf()
     transfer = np.broadcast_to(psf_transfer(psf, size, SCALE), (4, size, size // 2 + 1))
     found = np.asarray(image(convolve(profiles, split(transfer))))
     for profile, seen in zip(np.asarray(profiles, np.float64), found, strict=True):

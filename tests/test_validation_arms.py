@@ -9,11 +9,12 @@ from astropy.table import Table
 from btk_generative.conditions import fitted_position_angle, from_cosmos
 from btk_generative.errors import CatalogError
 from btk_generative.galaxies import Galaxies
+from btk_generative.hst.instrument import read_psfs
 from btk_generative.models import LightProfiles
 from btk_generative.runs.workers import Workers
 from btk_generative.validation.arms import Batch, ProfileBatch, profile_shape
 from btk_generative.validation.cosmos import CosmosSample
-from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
+from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved
 from btk_generative.validation.tasks import measured_by
 
 PSF = galsim.Moffat(beta=3, fwhm=0.1)

@@ -1,7 +1,6 @@
 """Galaxies to train on: HST images, drawings of parametric fits, mock galaxies."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import astropy.units as u
@@ -17,10 +16,11 @@ from btk_generative.conditions import (
     position_angle,
 )
 from btk_generative.errors import CatalogError, ConfigError
+from btk_generative.hst.cosmos import FIT_COLUMNS, PIXEL_SCALE, open_cosmos
+from btk_generative.hst.instrument import aperture_psf, cosmos_noise, read_psfs
 from btk_generative.hst.paper import PAPER_ROWS, paper_rows
 from btk_generative.training.settings import DataSettings
 
-_FIT_COLUMNS = "mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux".split()
 _MOCK_LIMIT = 25.2
 
 
@@ -82,9 +82,8 @@ def open_galaxies(settings: DataSettings) -> Galaxies:
     elif settings.images:
         galaxies = _real(settings.catalog, settings.exclusion_level)
     else:
-        galaxies = _parametric(
-            Path(settings.catalog), settings.exclusion_level, read_psfs(settings.psfs)
-        )
+        psfs = read_psfs(settings.psfs) if settings.psfs else (aperture_psf(),)
+        galaxies = _parametric(settings.catalog, settings.exclusion_level, psfs)
     return _chosen(galaxies, settings)
 
 
@@ -118,8 +117,8 @@ def _real(path: Path, exclusion_level: str) -> Galaxies:
     """Images of a `galsim.RealGalaxyCatalog`; parametric fits are used where they are there."""
     beside = path.with_name(path.name.replace(".fits", "_fits.fits"))
     table = _read_table(beside) if beside.exists() else None
-    if table is not None and all(name in table.dtype.names for name in _FIT_COLUMNS):
-        catalog = _cosmos(path, exclusion_level, images=True)
+    if table is not None and all(name in table.dtype.names for name in FIT_COLUMNS):
+        catalog = open_cosmos(path, True, exclusion_level)
         rows, real = catalog.orig_index, catalog.real_cat
         records = catalog.param_cat[rows]
         conditions, angle = from_cosmos(records), fitted_position_angle(records)
@@ -148,13 +147,13 @@ def _real(path: Path, exclusion_level: str) -> Galaxies:
 
 def _parametric(path: Path, exclusion_level: str, psfs: tuple) -> Galaxies:
     """Drawings of the fits of a `galsim.COSMOSCatalog`, with random PSFs and COSMOS noise."""
-    catalog = _cosmos(path, exclusion_level, images=False)
+    catalog = open_cosmos(path, False, exclusion_level)
     records = catalog.param_cat[catalog.orig_index]
 
     def view(row, seed, width):
         psf = psfs[seed % len(psfs)]
         galaxy = catalog.makeGalaxy(int(row), gal_type="parametric")
-        return View(galsim.Convolve(galaxy, psf), psf, _cosmos_noise(), 0.03, False)
+        return View(galsim.Convolve(galaxy, psf), psf, cosmos_noise(), PIXEL_SCALE, False)
 
     identity = np.asarray(records["IDENT"], dtype=np.int64)
     return Galaxies(identity, from_cosmos(records), fitted_position_angle(records), view)
@@ -167,7 +166,7 @@ def _mock(n: int) -> Galaxies:
     table = mock_catsim(20 * n, seed=0).table
     table = table[np.asarray(table["i_ab"]) < _MOCK_LIMIT][:n]
     conditions, angle = from_catsim(table), position_angle(table)
-    psfs = read_psfs(None)
+    psf = aperture_psf()
 
     def view(row, seed, width):
         parts = []
@@ -179,32 +178,10 @@ def _mock(n: int) -> Galaxies:
                 round_part = galsim.Sersic(index, half_light_radius=max(radius, 0.02), flux=flux)
                 beta = angle[row] * galsim.radians
                 parts.append(round_part.shear(q=max(q, 0.05), beta=beta))
-        return View(
-            galsim.Convolve(galsim.Add(parts), psfs[0]), psfs[0], _cosmos_noise(), 0.03, False
-        )
+        seen = galsim.Convolve(galsim.Add(parts), psf)
+        return View(seen, psf, cosmos_noise(), PIXEL_SCALE, False)
 
     return Galaxies(np.arange(len(table)), conditions, angle, view)
-
-
-def _cosmos(path: Path, exclusion_level: str, images: bool) -> galsim.COSMOSCatalog:
-    names = path.name.replace(".fits", "_selection.fits"), path.name.replace("_fits", "_selection")
-    if exclusion_level in ("marginal", "bad_stamp") and not any(
-        path.with_name(name).exists() for name in names if name != path.name
-    ):
-        raise CatalogError(
-            f"{path}: GalSim's exclusion level '{exclusion_level}' needs the selection file "
-            f"{names[-1] if '_fits' in path.name else names[0]} beside it; get it with "
-            "galsim_download_cosmos, or set data.exclusion_level to none"
-        )
-    options = {"dir": str(path.parent), "use_real": images, "exclusion_level": exclusion_level}
-    try:
-        catalog = galsim.COSMOSCatalog(path.name, **options)
-    except (OSError, KeyError, IndexError, galsim.GalSimError) as error:
-        raise CatalogError(f"{path}: is not a COSMOS catalogue ({error})") from error
-    missing = [name for name in _FIT_COLUMNS if name not in catalog.param_cat.dtype.names]
-    if missing:
-        raise CatalogError(f"{path}: the parametric fits lack the columns {', '.join(missing)}")
-    return catalog
 
 
 def _real_catalog(path: Path) -> galsim.RealGalaxyCatalog:
@@ -230,28 +207,3 @@ def _bare_conditions(real: galsim.RealGalaxyCatalog, table: np.ndarray | None) -
         if name in names:
             conditions[name] = Column(table[names[name]].astype(np.float64), unit=unit)
     return conditions
-
-
-@cache
-def read_psfs(path: Path | None) -> tuple[galsim.GSObject, ...]:
-    """Returns the PSFs of a FITS file of 0.03 arcsec pixels, or without one the aperture's.
-
-    Raises:
-        CatalogError: If the file cannot be read.
-    """
-    if path is None:
-        optics = galsim.OpticalPSF(lam=814, diam=2.4, obscuration=0.33)
-        return (galsim.Convolve(optics, galsim.Pixel(0.05)),)
-    try:
-        with fits.open(path) as hdus:
-            images = [hdu.data.astype(float) for hdu in hdus if hdu.data is not None]
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be read as FITS images of PSFs ({error})") from error
-    return tuple(
-        galsim.InterpolatedImage(galsim.Image(image, scale=0.03), flux=1.0) for image in images
-    )
-
-
-@cache
-def _cosmos_noise() -> galsim.BaseCorrelatedNoise:
-    return galsim.getCOSMOSNoise(rng=galsim.BaseDeviate(1))

@@ -15,9 +15,10 @@ from astropy.table import Table, hstack
 
 from btk_generative.conditions import fitted_position_angle, from_cosmos
 from btk_generative.galaxies import Galaxies, GalaxySampler
+from btk_generative.hst.instrument import read_psfs
 from btk_generative.validation.cosmos import CosmosSample
 from btk_generative.validation.morphology import PIXEL_SCALE, STAMP_SIZE, Morphology, measure
-from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved, read_psfs
+from btk_generative.validation.stamps import add_cosmos_noise, choices, convolved
 
 if TYPE_CHECKING:
     from btk_generative.models import GenerativeModel

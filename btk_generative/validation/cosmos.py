@@ -6,36 +6,15 @@ from pathlib import Path
 
 import galsim
 import numpy as np
-from astropy.io import fits
 
-from btk_generative.errors import CatalogError
-
-_COLUMNS = "mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux".split()
+from btk_generative.hst.cosmos import has_images, open_cosmos, selection_files
 
 
 @cache
 def _open(path: Path) -> galsim.COSMOSCatalog:
     """Returns a catalogue, without GalSim's 'marginal' galaxies where their list is beside it."""
-    others = path.name.replace(".fits", "_selection.fits"), path.name.replace("_fits", "_selection")
-    selected = any(name != path.name and (path.parent / name).exists() for name in others)
-    try:
-        with fits.open(path) as hdus:
-            images = "GAL_FILENAME" in hdus[1].columns.names
-        catalog = galsim.COSMOSCatalog(
-            path.name,
-            dir=str(path.parent),
-            use_real=images,
-            exclusion_level="marginal" if selected else "none",
-        )
-    except (OSError, LookupError, AttributeError, galsim.GalSimError) as error:
-        raise CatalogError(
-            f"{path}: not a COSMOS catalogue that GalSim can open ({error}); "
-            "get one with galsim_download_cosmos -s 25.2"
-        ) from error
-    missing = [name for name in _COLUMNS if name not in catalog.param_cat.dtype.names]
-    if missing:
-        raise CatalogError(f"{path}: the parametric fits lack the columns {missing}")
-    return catalog
+    selected = any(file.exists() for file in selection_files(path))
+    return open_cosmos(path, has_images(path), "marginal" if selected else "none")
 
 
 @dataclass(frozen=True)

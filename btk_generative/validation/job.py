@@ -15,6 +15,7 @@ from tqdm import tqdm
 import btk_generative
 from btk_generative.conditions import from_cosmos
 from btk_generative.errors import ConfigError, ModelError
+from btk_generative.hst.instrument import read_psfs
 from btk_generative.runs.folder import new_folder
 from btk_generative.runs.workers import Workers
 from btk_generative.validation import sections
@@ -25,7 +26,6 @@ from btk_generative.validation.held_out import held_out
 from btk_generative.validation.published import read_published
 from btk_generative.validation.real_stamps import DRAWS, RealStamps
 from btk_generative.validation.report import write_report
-from btk_generative.validation.stamps import read_psfs
 from btk_generative.validation.tasks import measured_by
 
 if TYPE_CHECKING:

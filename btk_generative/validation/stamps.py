@@ -1,39 +1,15 @@
 """HST stamps of galaxies: an ACS PSF, COSMOS noise, 128 x 128 pixels of 0.03 arcsec."""
 
-from functools import cache
-from pathlib import Path
-
 import galsim
 import numpy as np
-from astropy.io import fits
 from scipy import fft
 
-from btk_generative.errors import CatalogError
+from btk_generative.hst.instrument import cosmos_noise
 from btk_generative.randomness import stream
 from btk_generative.validation.morphology import PIXEL_SCALE, STAMP_SIZE
 
 _GRID = 256
 _STEP = 2 * np.pi / (_GRID * PIXEL_SCALE)
-
-
-@cache
-def read_psfs(path: str | Path) -> tuple[galsim.InterpolatedImage, ...]:
-    """Returns the PSFs of a FITS file, an image of 0.03 arcsec pixels per HDU, each of flux 1.
-
-    Raises:
-        CatalogError: If the file cannot be read or holds no image.
-    """
-    try:
-        with fits.open(path) as hdus:
-            images = [hdu.data.astype(float) for hdu in hdus if hdu.data is not None]
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be read as FITS images of PSFs ({error})") from error
-    if not images:
-        raise CatalogError(f"{path}: holds no image of a PSF")
-    return tuple(
-        galsim.InterpolatedImage(galsim.Image(image, scale=PIXEL_SCALE), flux=1.0)
-        for image in images
-    )
 
 
 def convolved(galaxy: galsim.GSObject, psf: galsim.GSObject) -> np.ndarray:
@@ -85,14 +61,8 @@ def add_cosmos_noise(stamp: np.ndarray, noise_seed: int) -> np.ndarray:
         stamp: Counts per pixel, shape ``[128, 128]``.
         noise_seed: Seed in [1, 2**31).
     """
-    noise = _cosmos_noise()
+    noise = cosmos_noise()
     noise.rng.seed(noise_seed)
     image = galsim.Image(stamp.copy(), scale=PIXEL_SCALE)
     image.addNoise(noise)
     return image.array
-
-
-@cache
-def _cosmos_noise() -> galsim.BaseCorrelatedNoise:
-    """Returns the noise model, which keeps the power spectrum that it has computed."""
-    return galsim.getCOSMOSNoise(rng=galsim.BaseDeviate(1))

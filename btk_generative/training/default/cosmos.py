@@ -8,8 +8,7 @@ from astropy.table import Table
 
 from btk_generative.conditions import from_cosmos
 from btk_generative.errors import CatalogError
-
-_COLUMNS = "mag_auto flux_radius zphot sersicfit bulgefit use_bulgefit hlr flux".split()
+from btk_generative.hst.cosmos import require_fits
 
 _N_RANGE = (0.3, 6.0)  # as galsim.COSMOSCatalog clips them
 
@@ -50,12 +49,7 @@ def read_fits(path: str | Path) -> FittedGalaxies:
         table = Table.read(path, format="fits")
     except (OSError, ValueError) as error:
         raise CatalogError(f"{path}: cannot be read as a FITS table: {error}") from error
-    for name in _COLUMNS:
-        if name not in table.colnames:
-            raise CatalogError(
-                f"{path}: column '{name}' is missing; give the catalogue of parametric fits of a "
-                "GalSim COSMOS sample"
-            )
+    require_fits(table.colnames, path)
     conditions = from_cosmos(table)
     single = np.asarray(table["use_bulgefit"]) == 0
     index = np.clip(np.asarray(table["sersicfit"], dtype=np.float64)[:, 2], *_N_RANGE)
