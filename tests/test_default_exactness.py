@@ -8,6 +8,7 @@ import btk
 import galsim
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from btk_generative.catalogs import mock_catsim, read_catalog
 from btk_generative.conditions import from_catsim, half_light_radius, position_angle
@@ -80,7 +81,11 @@ def compared(model, table, survey, draws, smooth):
     conditions = from_catsim(table)[rows]
     if smooth:
         conditions["zphot"] = 50.0
-    profiles = model.sample(conditions, rng=1)
+    rng = np.random.default_rng(1)
+    numbers = rng.standard_normal((len(rows), model.random_size))
+    for column in numbers.T[:2]:  # evenly, those of the Sersic indices: medians have little noise
+        column[:] = norm.ppf((rng.permutation(len(rows)) + 0.5) / len(rows))
+    profiles = model.sample(conditions, random_normal=numbers)
     zero = np.zeros(len(rows))
     images = renderer.draw(profiles, zero[:, None] + 1, zero, zero, position_angle(table)[rows])
     drawn = measured(images[:, 0], psf, scale)
@@ -138,14 +143,14 @@ def test_light_has_the_ellipticity_of_the_catalogue(model, surveys, share):
 @pytest.mark.parametrize("kind", ["disk", "mixed", "bulge"])
 def test_adaptive_sizes_do_not_depend_on_the_type(model, surveys, kind):
     share = {"disk": 0.0, "mixed": 0.3, "bulge": 1.0}[kind]
-    for radius in (0.15, 0.3, 0.6, 1.0):
-        table = galaxies(50, seed=5, fluxnorm_bulge=share)
+    # The cores of larger bulges are narrower than a pixel of the frame (docs/model-card.md).
+    for radius in (0.15, 0.3, 0.6, 1.0)[: 3 if kind == "bulge" else 4]:
+        table = galaxies(40, seed=5, fluxnorm_bulge=share)
         factor = radius / half_light_radius(from_catsim(table))
         for name in ("a_d", "b_d", "a_b", "b_b"):
             table[name] *= factor
-        for (name, survey), limit in zip(surveys.items(), (0.03, 0.04), strict=True):
-            ratio, *_ = compared(model, table, survey, 3, False)
-            # the median's own uncertainty, from scatter about 1, is 1 % at most for large galaxies
+        for (name, survey), limit in zip(surveys.items(), (0.025, 0.035), strict=True):
+            ratio, *_ = compared(model, table, survey, 2, False)
             assert abs(np.nanmedian(ratio) - 1) < limit, (name, radius)
 
 

@@ -254,7 +254,11 @@ def test_catalogue_of_single_and_double_fits(data):
     galaxies = read_fits(data("cosmos_catalog/cosmos_25.2_parametric.fits"))
     single = np.isfinite(galaxies.index)
     assert single.mean() == pytest.approx(0.7126, abs=1e-3)
-    assert np.isnan(galaxies.angle[single]).all()
+    both = np.asarray(galaxies.conditions["bulge_present"] & galaxies.conditions["disk_present"])
+    angle = np.asarray(galaxies.conditions["bulge_angle"])
+    assert (angle[~both] == 0).all()
+    assert (np.abs(angle) <= 90).all()
+    assert angle[both].std() > 30  # degrees: COSMOS has angles of its own
     disk = np.asarray(galaxies.conditions["disk_present"])
     assert (galaxies.index[single & disk] < 2.5).all()
     assert (galaxies.index[single & ~disk] >= 2.5).all()
