@@ -123,6 +123,11 @@ def usable(table: Table) -> Table:
     for name, column in kept.items():
         if isinstance(column, MaskedColumn) and not column.mask.any():
             kept[name] = Column(column.data.data, **_notes(column))
+        elif isinstance(column, MaskedColumn) and f"{name}.mask" in kept:
+            raise CatalogError(
+                f"{where}: column '{name}.mask' has the name under which the mask of '{name}' is"
+                " written; rename or remove it"
+            )
     return Table(kept, copy=False, meta=table.meta)
 
 
@@ -256,7 +261,7 @@ def _notes(column) -> dict:
 def _typed(column: Column) -> Column | None:
     """Returns a column of Python objects as one of text, flags or numbers, if all are."""
     given = column.tolist()
-    missing = np.array([value is None or value != value for value in given], dtype=bool)
+    missing = np.array([v is None or (isinstance(v, float) and v != v) for v in given], dtype=bool)
     there = [value for value, gone in zip(given, missing, strict=True) if not gone]
     kinds = {type(value) for value in there}
     if len(kinds) != 1 or not issubclass(*kinds, str | bytes | bool | int | float):
