@@ -47,6 +47,11 @@ def unit_of(name: str) -> u.UnitBase | None:
     return next((unit for known, unit in _UNITS.items() if known.fullmatch(name)), None)
 
 
+def is_ours(name: str) -> bool:
+    """Returns whether galaxies are drawn from a column of that name."""
+    return unit_of(name) is not None or _FLUXNORM.fullmatch(name) is not None
+
+
 def agrees(unit, wanted) -> bool:
     """Returns whether a column that names a unit, or none, needs no conversion."""
     same = _SAME.get(unit.to_string(), unit)
@@ -149,9 +154,10 @@ def take(table: Table, where: str, angles=u.deg) -> tuple[dict[str, Column], lis
     table = Table(table, copy=False)  # its Quantities become columns with a unit
     units, kept = _units(table), {}
     for name, column in table.columns.items():
-        ours = unit_of(name) is not None or _FLUXNORM.fullmatch(name)
         try:
-            kept[name] = _ours(column, name, units, where, angles) if ours else foreign(column)
+            kept[name] = (
+                _ours(column, name, units, where, angles) if is_ours(name) else foreign(column)
+            )
         except CatalogError:
             if name in COLUMNS:
                 raise

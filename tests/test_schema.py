@@ -1,6 +1,7 @@
 """Catalogues with units, masks and foreign columns: what is taken in, and what is written."""
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -185,7 +186,7 @@ class TestValues:
     def test_a_needed_column_without_numbers_is_named(self, mock, values):
         table = mock.copy()
         table["redshift"] = values
-        with pytest.raises(CatalogError, match="column 'redshift' holds .*, not a number a row"):
+        with pytest.raises(CatalogError, match=r"column 'redshift' holds .*, not a number a row"):
             usable(table)
 
     def test_numbers_as_text_or_objects_are_numbers(self, mock):
@@ -377,7 +378,7 @@ def test_truth_is_what_was_written(columns, sizes):
         table[f"c{k}"] = values
     table = usable(table)
     bounds = np.cumsum((0, *sizes))
-    drawn = batch([table[a:b] for a, b in zip(bounds, bounds[1:], strict=False)])
+    drawn = batch([table[a:b] for a, b in pairwise(bounds)])
     with TemporaryDirectory() as name:
         folder = Path(name)
         drawn.save(name, 0)
