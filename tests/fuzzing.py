@@ -10,8 +10,8 @@ import warnings
 import h5py
 import numpy as np
 
-from btk_generative import cli
-from btk_generative.draw import generative, job
+from btk_generative import cli, galaxies
+from btk_generative.draw import job
 from btk_generative.models import load_model
 
 _load_model = functools.cache(load_model)
@@ -42,7 +42,7 @@ def run(monkeypatch, *arguments) -> tuple[int, str]:
 def draw(monkeypatch, tmp_path, config, *changes):
     """Draws; returns the images, float64, one after another, or the error's line."""
     monkeypatch.setattr(job, "save_figure", lambda *_: None)  # which takes long
-    monkeypatch.setattr(generative, "load_model", _load_model)
+    monkeypatch.setattr(galaxies, "load_model", _load_model)
     output = tmp_path / "out"
     sets = [part for change in changes for part in ("--set", change)]
     code, error = run(monkeypatch, "draw", config, "--output", output, *sets)

@@ -76,7 +76,7 @@ def test_parametric_galaxies_in_both_arms_give_no_difference(monkeypatch):
     model = bg.load_model("default")
     monkeypatch.setattr(model, "in_domain", lambda table: np.zeros(len(table), dtype=bool))
     made = Bench(config(out_of_domain="parametric", model="default"))
-    assert made._generators["generative"][0].model is model
+    assert made._generators["generative"].model is model
     rows = pd.DataFrame([row for blend in range(3) for row in made.rows(blend)])
     first, second = (rows[rows.arm == arm] for arm in ("parametric", "generative"))
     numbers = first.select_dtypes("number").columns

@@ -5,10 +5,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import astropy.units as u
 import descwl_stand_in
 import galsim
 import numpy as np
 import pytest
+from astropy.table import Column, QTable, Table
 from toy_model import write_toy
 
 import btk_generative as bg
@@ -136,6 +138,31 @@ def test_preparing_changes_nothing(descwl, toy, catalog):
         np.testing.assert_array_equal(one.second_moments, two.second_moments)
     other = builder(descwl, toy, seed=4).from_catalog(catalog[0], 0, 0, "i")
     assert other.model != prepared.from_catalog(catalog[0], 0, 0, "i").model
+
+
+def test_a_galaxy_is_the_same_in_any_unit(descwl, toy, catalog):
+    table = catalog.copy()
+    for name in ("a_d", "b_d", "a_b", "b_b"):
+        table[name] = Column(np.asarray(catalog[name]) / 3600, unit="deg")
+    table["pa_disk"] = Column(np.deg2rad(np.asarray(catalog["pa_disk"])), unit="rad")
+    for name in ("r_ab", "i_ab"):
+        table[name] = Column(u.ABmag.to(u.nJy, np.asarray(catalog[name])), unit="nJy")
+    for part, unit in {"disk": u.nJy, "bulge": u.uJy, "agn": u.nJy}.items():
+        name = f"fluxnorm_{part}"
+        table[name] = Column(u.nJy.to(unit, np.asarray(catalog[name])), unit=unit)
+    build = builder(descwl, toy)
+    for form in (Table, QTable):
+        for row in (1, 5):
+            one = build.from_catalog(form(table)[row], 0, 0, "r")
+            other = build.from_catalog(catalog[row], 0, 0, "r")
+            np.testing.assert_allclose(one.second_moments, other.second_moments, rtol=1e-6)
+            assert one.model.flux == pytest.approx(other.model.flux, rel=1e-9)
+            assert one.disk_fraction == pytest.approx(other.disk_fraction, rel=1e-9)
+            assert one.ri_color == pytest.approx(other.ri_color, abs=1e-9)
+            assert one.ab_magnitude == pytest.approx(other.ab_magnitude, abs=1e-9)
+    table["a_d"].unit = "pix"
+    with pytest.raises(CatalogError, match="column 'a_d' is in 'pix'"):
+        build.from_catalog(table[0], 0, 0, "i")
 
 
 def test_mistakes(descwl, toy, catalog):

@@ -70,5 +70,5 @@ def test_no_cluster_there(monkeypatch):
 def test_a_users_mistake_in_a_worker_ends_the_run(toy, tmp_path):  # noqa: F811
     config = small(toy, scheduler="threads", workers=2)
     config.sampling.max_mag = 0.0  # no such galaxy
-    with pytest.raises(ConfigError, match="refused blend"):
+    with pytest.raises(ConfigError, match="cannot make a blend of this catalogue"):
         generate(config, tmp_path, progress=False)

@@ -109,7 +109,7 @@ def _in_units_of(source, name, low, high):
     unit, ours = source.units.get(name), unit_of(name)
     if unit is None or agrees(unit, ours):
         return name, low, high
-    in_our_units({name: np.zeros(1)}, source.units, source.path)  # says so if it cannot be done
+    in_our_units({name: np.ones(1)}, source.units, source.path)  # says so if it cannot be done
     return name, *np.sort(ours.to(unit, np.array([low, high])))
 
 

@@ -47,6 +47,11 @@ def unit_of(name: str) -> u.UnitBase | None:
     return next((unit for known, unit in _UNITS.items() if known.fullmatch(name)), None)
 
 
+def is_ours(name: str) -> bool:
+    """Returns whether galaxies are drawn from a column of that name."""
+    return unit_of(name) is not None or _FLUXNORM.fullmatch(name) is not None
+
+
 def agrees(unit, wanted) -> bool:
     """Returns whether a column that names a unit, or none, needs no conversion."""
     same = _SAME.get(unit.to_string(), unit)
@@ -123,6 +128,11 @@ def usable(table: Table) -> Table:
     for name, column in kept.items():
         if isinstance(column, MaskedColumn) and not column.mask.any():
             kept[name] = Column(column.data.data, **_notes(column))
+        elif isinstance(column, MaskedColumn) and f"{name}.mask" in kept:
+            raise CatalogError(
+                f"{where}: column '{name}.mask' has the name under which the mask of '{name}' is"
+                " written; rename or remove it"
+            )
     return Table(kept, copy=False, meta=table.meta)
 
 
@@ -144,9 +154,10 @@ def take(table: Table, where: str, angles=u.deg) -> tuple[dict[str, Column], lis
     table = Table(table, copy=False)  # its Quantities become columns with a unit
     units, kept = _units(table), {}
     for name, column in table.columns.items():
-        ours = unit_of(name) is not None or _FLUXNORM.fullmatch(name)
         try:
-            kept[name] = _ours(column, name, units, where, angles) if ours else foreign(column)
+            kept[name] = (
+                _ours(column, name, units, where, angles) if is_ours(name) else foreign(column)
+            )
         except CatalogError:
             if name in COLUMNS:
                 raise
@@ -256,7 +267,7 @@ def _notes(column) -> dict:
 def _typed(column: Column) -> Column | None:
     """Returns a column of Python objects as one of text, flags or numbers, if all are."""
     given = column.tolist()
-    missing = np.array([value is None or value != value for value in given], dtype=bool)
+    missing = np.array([v is None or (isinstance(v, float) and v != v) for v in given], dtype=bool)
     there = [value for value, gone in zip(given, missing, strict=True) if not gone]
     kinds = {type(value) for value in there}
     if len(kinds) != 1 or not issubclass(*kinds, str | bytes | bool | int | float):

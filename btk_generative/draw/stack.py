@@ -4,7 +4,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
-from btk_generative.catalogs.schema import COLUMNS, refuse_reserved, take, warn_lost
+from btk_generative.catalogs.schema import COLUMNS, is_ours, refuse_reserved, take, warn_lost
 from btk_generative.errors import CatalogError
 
 
@@ -47,7 +47,7 @@ class Stacker:
             names = [name for name in names if all(name in blend for blend in blends)]
             for place, blend in enumerate(blends):
                 own[place] = {name: blend[name] for name in blend if name not in names}
-        joined = {name: self._join([blend[name] for blend in blends]) for name in names}
+        joined = {name: _join(name, [blend[name] for blend in blends]) for name in names}
         self._warn([name for name, column in joined.items() if column is None])
         kept = {name: column for name, column in joined.items() if column is not None}
         return Table(kept, copy=False), own
@@ -68,18 +68,24 @@ class Stacker:
         self._warn(lost)
         return kept
 
-    def _join(self, parts: list[Column]) -> Column | None:
-        """Returns the columns of all blends as one, None where they do not fit together."""
-        if len({(c.dtype.kind in "SU", c.shape[1:], c.unit) for c in parts}) > 1:
-            return None
-        masked = any(isinstance(column, MaskedColumn) for column in parts)
-        make, join = (MaskedColumn, np.ma.concatenate) if masked else (Column, np.concatenate)
-        notes = {"unit": parts[0].unit, "description": parts[0].description}
-        return make(join([column.data for column in parts]), **notes)
-
     def _warn(self, lost) -> None:
         warn_lost([name for name in lost if name not in self._lost], self.where)
         self._lost.update(lost)
+
+
+def _join(name: str, parts: list[Column]) -> Column | None:
+    """Returns a column of all blends, None where those of the blends do not fit together."""
+    units = dict.fromkeys(column.unit for column in parts)
+    if len({(column.dtype.kind in "SU", column.shape[1:]) for column in parts}) > 1:
+        return None
+    if len(units) > 1:
+        if not is_ours(name):
+            return None
+        units.pop(None, None)  # ours in some blends, and not named in others
+    masked = any(isinstance(column, MaskedColumn) for column in parts)
+    make, join = (MaskedColumn, np.ma.concatenate) if masked else (Column, np.concatenate)
+    data = join([column.data for column in parts])
+    return make(data, unit=next(iter(units)), description=parts[0].description)
 
 
 def _is_odd(column) -> bool:

@@ -10,7 +10,7 @@ import galsim
 import numpy as np
 from astropy.table import Row, Table
 
-from btk_generative.catalogs.schema import usable
+from btk_generative.catalogs.schema import values
 from btk_generative.conditions import check_catsim
 from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.galaxies import Galaxies, GalaxySampler
@@ -85,7 +85,7 @@ class GenerativeGalaxyBuilder:
         Raises:
             CatalogError: If a galaxy cannot be drawn from a row, or ``galtileid`` is not unique.
         """
-        table = usable(Table(catalog))
+        table = Table(catalog)
         check_catsim(table)
         if len(np.unique(table["galtileid"])) < len(table):
             raise CatalogError("column 'galtileid' is not unique, but it identifies a galaxy")
@@ -116,19 +116,19 @@ class GenerativeGalaxyBuilder:
             RuntimeError: If the row has no magnitude in the band, as descwl does.
             CatalogError: If no galaxy can be drawn from the row.
         """
-        table = usable(Table(entry))
+        table = Table(entry)
         needed = (f"{filter_band}_ab", "r_ab", "i_ab")
         if not set(needed) <= set(table.colnames):
             raise RuntimeError("Catalog entry is missing required AB magnitudes.")
         check_catsim(table, (filter_band, "r"))
-        ab_magnitude, r_ab, i_ab = (table[name][0] for name in needed)
+        ab_magnitude, r_ab, i_ab = (values(table, name)[0] for name in needed)
         kept, fluxes = self._kept(table)
         disk, bulge, agn = fluxes[0] * self.survey.get_flux(ab_magnitude)
         total = disk + bulge + agn
         if total == 0:
             raise self._descwl.SourceNotVisible
         galaxy = self._descwl.Galaxy.__new__(self._descwl.Galaxy)
-        galaxy.identifier, galaxy.redshift = entry["galtileid"], table["redshift"][0]
+        galaxy.identifier, galaxy.redshift = entry["galtileid"], values(table, "redshift")[0]
         galaxy.ab_magnitude, galaxy.ri_color = ab_magnitude, r_ab - i_ab
         galaxy.dx_arcsecs, galaxy.dy_arcsecs = dx_arcsecs, dy_arcsecs
         galaxy.cosmic_shear_g1 = self.survey.cosmic_shear_g1
@@ -156,14 +156,14 @@ class GenerativeGalaxyBuilder:
 
     def _kept(self, table: Table) -> tuple[Table, np.ndarray]:
         """Returns the rows without what is left out, and each part's share of the whole flux."""
-        norms = np.stack([np.asarray(table[f"fluxnorm_{part}"], float) for part in _PARTS], axis=1)
+        norms = np.stack([values(table, f"fluxnorm_{part}") for part in _PARTS], axis=1)
         out = [self.no_disk, self.no_bulge, self.no_agn]
         shares = np.where(out, 0.0, norms) / norms.sum(axis=1, keepdims=True)
         kept = table.copy()
         for index, part in enumerate(_PARTS):
             kept[f"fluxnorm_{part}"] = shares[:, index]
         left = shares.sum(axis=1)
-        kept["i_ab"] = table["i_ab"] - 2.5 * np.log10(np.where(left > 0, left, 1.0))
+        kept["i_ab"] = values(table, "i_ab") - 2.5 * np.log10(np.where(left > 0, left, 1.0))
         return kept, shares
 
     def _sample(self, kept: Table) -> Galaxies:
