@@ -1,5 +1,6 @@
 """Comparisons: exact pairing, measurements, resumed runs, report, and what goes wrong."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import btk
+import galsim
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,6 +171,31 @@ def test_fitted_twin_of_a_bulge_and_disk_is_itself(batch):
         true, fitted = batch.isolated_images[0, k], twin.isolated_images[0, k]
         np.testing.assert_allclose(fitted.sum((1, 2)), true.sum((1, 2)), rtol=1e-9)
         assert np.sqrt(np.sum((fitted - true) ** 2) / np.sum(true**2)) < 0.02
+
+
+@pytest.mark.parametrize("index", [0.6, 0.8, 1.6])
+def test_fitted_twin_has_the_index_of_the_disk(batch, index):
+    pytest.importorskip("jax")
+    size, scale = batch.image_size, batch.survey.pixel_scale.to_value("arcsec")
+    disk = galsim.Sersic(index, half_light_radius=0.7).shear(q=0.5, beta=0.6 * galsim.radians)
+    isolated = np.zeros_like(batch.isolated_images)
+    for image, psf in zip(isolated[0, 0], batch.psf, strict=True):
+        seen = galsim.Convolve(disk * 1e5, psf)
+        image[:] = seen.drawImage(nx=size, ny=size, scale=scale, dtype=float).array
+    one = batch.catalog_list[0][:1]
+    one["ra"], one["dec"] = 0.0, 0.0
+    alone = dataclasses.replace(
+        batch, catalog_list=[one], isolated_images=isolated, blend_images=isolated.sum(axis=1)
+    )
+    twin = bg.compare.fitted_twin(alone, "i").isolated_images
+    i = batch.survey.available_filters.index("i")
+    mine, true = (
+        galsim.hsm.FindAdaptiveMom(galsim.Image(images[0, 0, i].copy()))
+        for images in (twin, isolated)
+    )
+    assert mine.moments_sigma == pytest.approx(true.moments_sigma, rel=1e-3)
+    assert mine.observed_e1 == pytest.approx(true.observed_e1, abs=1e-3)
+    assert mine.observed_e2 == pytest.approx(true.observed_e2, abs=1e-3)
 
 
 def test_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path, without_figures):

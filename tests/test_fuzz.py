@@ -277,7 +277,7 @@ def value_changed(table, dice):
         "all-masked": lambda: MaskedColumn(values, mask=True),
         "boolean": lambda: values > np.median(values),
     }[deed]()
-    return table, (deed, name), deed in ("masked", "all-masked")
+    return table, (deed, name), deed in ("masked", "all-masked", "text")  # of numbers
 
 
 DEEDS = "nan inf -inf negative missing empty text vector complex masked boolean all-masked".split()

@@ -1,6 +1,7 @@
 """Galaxies replaced by a parametric fit to themselves: same size, shape and flux, no structure."""
 
 import importlib.util
+import math
 from functools import cache
 
 import galsim
@@ -10,11 +11,15 @@ from btk.blend_batch import BlendBatch
 from btk_generative.conditions import agn_share
 from btk_generative.draw import SurveyBatch
 from btk_generative.errors import DeblenderMissing
+from btk_generative.render.transfer import BandTransfer
+from btk_generative.runs.processes import refuse_inherited_jax
 
 _ITERATIONS = 30
-_LOG_SIZE, _SHAPE, _LIGHT = slice(2, 4), slice(4, 8), slice(8, 10)
-_EXPONENTIAL_SCALE = 1.6783469900166605  # half-light radius over scale length
-_PRIOR = 1e-3  # weight of the start, relative to the image: holds what the image does not say
+_LOG_SIZE, _SHAPE, _LIGHT, _INDEX = slice(2, 4), slice(4, 8), slice(8, 10), 10
+_INDICES = np.geomspace(0.35, 2.5, 41)  # of the disk
+_WAVE_NUMBERS = np.geomspace(1e-3, 1e4, 2000)  # times the half-light radius
+_EXPONENTIAL = -np.log(np.ptp(_INDICES) / (1 - _INDICES[0]) - 1)  # start of the index: 1
+_PRIOR = 1e-4  # weight of the start, relative to the image: holds what the image does not say
 
 
 def check_jax() -> None:
@@ -31,12 +36,12 @@ def check_jax() -> None:
 
 
 def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
-    """Replaces every galaxy by the exponential disk and de Vaucouleurs bulge that fit it best.
+    """Replaces every galaxy by the Sersic disk and de Vaucouleurs bulge that fit it best.
 
     The fit is a least-squares one to the noiseless, isolated image in one band, with the PSF taken
-    into account: common centre, two sizes, two shapes and two fluxes. The result is drawn in every
-    band by GalSim, with the galaxy's flux in that band. An AGN stays the point source that the
-    catalogue says. Noise is what the batch has.
+    into account: common centre, two sizes, two shapes, two fluxes and the index of the disk, from
+    0.35 to 2.5. The result is drawn in every band by GalSim, with the galaxy's flux in that band.
+    An AGN stays the point source that the catalogue says. Noise is what the batch has.
 
     Args:
         batch: Blends, with isolated images of which all bands have the same morphology.
@@ -47,6 +52,7 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
 
     Raises:
         DeblenderMissing: If JAX is not installed.
+        ConfigError: In a process that was forked from one that has used JAX.
     """
     check_jax()
     index = list(batch.survey.available_filters).index(band)
@@ -79,24 +85,29 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
 
 
 def _transfer(psf, scale, size):
-    """Wave numbers [1/arcsec] of the image's transform, and PSF times pixel on them."""
-    ky = 2 * np.pi * np.fft.fftfreq(size, scale)[:, None]
-    kx = 2 * np.pi * np.fft.rfftfreq(size, scale)[None]
-    image = galsim.Convolve(psf, galsim.Pixel(scale)).drawKImage(
-        nx=size + 1 - size % 2, ny=size + 1 - size % 2, scale=2 * np.pi / (size * scale)
-    )
-    middle = image.array.shape[0] // 2
-    rows = np.rint(np.fft.fftfreq(size) * size).astype(int) + middle
-    transfer = image.array.real[rows][:, middle : middle + size // 2 + 1]
-    k = np.stack(np.broadcast_arrays(kx, ky)).astype(np.float32)
-    return k, transfer.astype(np.float32)
+    """Wave numbers [1/arcsec] of a box's transform, and PSF times pixel on them.
+
+    The PSF is cut to the box, and of unit flux in it, as an image of the stamp's size is: with the
+    wings that lie outside the fit would take a galaxy for a smaller one.
+    """
+    band = BandTransfer(psf, scale, size)
+    box = math.ceil(size / (2 * band.sampling)) * 2 * band.sampling
+    cut = band.on_box(box)
+    middle = cut.shape[1] - 1
+    half = min(box // 2 - 1, middle)
+    rows = np.arange(-half, half + 1)
+    transfer = np.zeros((box, box // 2 + 1), np.complex64)
+    transfer[rows, : half + 1] = cut[rows + middle, : half + 1] / cut[middle, 0]
+    ky = 2 * np.pi * np.fft.fftfreq(box, scale)[:, None]
+    kx = 2 * np.pi * np.fft.rfftfreq(box, scale)[None]
+    return np.stack(np.broadcast_arrays(kx, ky)).astype(np.float32), transfer
 
 
 def _spectrum(image, k, scale):
-    """Transform of an image about its centre, divided by its flux."""
-    center = (image.shape[0] - 1) / 2 * scale
-    transform = np.fft.rfft2(image / image.sum()) * np.exp(1j * center * (k[0] + k[1]))
-    return transform.astype(np.complex64)
+    """Transform of an image about its centre on a box, divided by its flux."""
+    center, box = (image.shape[0] - 1) / 2 * scale, k.shape[1]
+    transform = np.fft.rfft2(image / image.sum(), s=(box, box))
+    return (transform * np.exp(1j * center * (k[0] + k[1]))).astype(np.complex64)
 
 
 def _start(image, ra, dec, scale):
@@ -105,23 +116,31 @@ def _start(image, ra, dec, scale):
     middle = (image.shape[0] - 1) / 2
     r = np.hypot(columns - middle - ra / scale, rows - middle - dec / scale) * scale
     hlr = max(0.6 * float(np.sum(image * r) / image.sum()), 0.15)
-    return np.array([ra, dec, np.log(hlr), np.log(hlr / 2), 0, 0, 0, 0, 0, -1.5], dtype=np.float32)
+    return np.array(
+        [ra, dec, np.log(hlr), np.log(hlr / 2), 0, 0, 0, 0, 0, -1.5, _EXPONENTIAL], dtype=np.float32
+    )
 
 
 def _galaxy(values, agn):
     """The fitted galaxy of unit flux as a GalSim object."""
     parts = []
     weight = np.exp(values[_LIGHT] - values[_LIGHT].max())
-    profiles = (galsim.Exponential, galsim.DeVaucouleurs)
-    for i, profile in enumerate(profiles):
+    index = float(_INDICES[0] + np.ptp(_INDICES) / (1 + np.exp(-values[_INDEX])))
+    for i, n in enumerate((index, 4.0)):
         shear = galsim.Shear(eta1=values[4 + 2 * i], eta2=values[5 + 2 * i])
         flux = float((1 - agn) * weight[i] / weight.sum())
         parts.append(
-            profile(half_light_radius=float(np.exp(values[2 + i])), flux=flux).shear(shear)
+            galsim.Sersic(n, half_light_radius=float(np.exp(values[2 + i])), flux=flux).shear(shear)
         )
     if agn > 0:
         parts.append(galsim.DeltaFunction(flux=float(agn)))
     return galsim.Add(parts).shift(float(values[0]), float(values[1]))
+
+
+def _transforms(n):
+    """Transform of a Sersic profile of unit half-light radius at `_WAVE_NUMBERS`."""
+    profile = galsim.Sersic(n, half_light_radius=1)
+    return [profile.kValue(k, 0).real for k in _WAVE_NUMBERS]
 
 
 @cache
@@ -130,10 +149,16 @@ def _compiled():
     import jax
     import jax.numpy as jnp
 
-    grid = np.concatenate([[0], np.geomspace(1e-3, 1e4, 2000)])
-    bulge = galsim.DeVaucouleurs(half_light_radius=1)
-    table = jnp.asarray([bulge.kValue(x, 0).real for x in grid], dtype=jnp.float32)
-    steps = jnp.asarray(np.log(grid[1:]), dtype=jnp.float32)
+    bulges = jnp.asarray(_transforms(4.0), dtype=jnp.float32)
+    disks = jnp.asarray([_transforms(n) for n in _INDICES], dtype=jnp.float32)
+    steps = jnp.asarray(np.log(_WAVE_NUMBERS), dtype=jnp.float32)
+    indices = jnp.asarray(_INDICES, dtype=jnp.float32)
+
+    def of_index(n):
+        """Transforms of the disk of an index, between those of the two next to it in the table."""
+        low = jnp.clip(jnp.searchsorted(indices, n) - 1, 0, len(indices) - 2)
+        share = (n - indices[low]) / (indices[low + 1] - indices[low])
+        return (1 - share) * disks[low] + share * disks[low + 1]
 
     def stretched(k, eta):
         """Length of the wave vectors in the frame in which a component is round."""
@@ -145,8 +170,9 @@ def _compiled():
 
     def model(values, k, transfer, agn):
         size, light = jnp.exp(values[_LOG_SIZE]), jax.nn.softmax(values[_LIGHT])
-        disk = (1 + (stretched(k, values[4:6]) * size[0] / _EXPONENTIAL_SCALE) ** 2) ** -1.5
-        bulge = jnp.interp(jnp.log(stretched(k, values[6:8]) * size[1]), steps, table[1:])
+        n = indices[0] + (indices[-1] - indices[0]) * jax.nn.sigmoid(values[_INDEX])
+        disk = jnp.interp(jnp.log(stretched(k, values[4:6]) * size[0]), steps, of_index(n))
+        bulge = jnp.interp(jnp.log(stretched(k, values[6:8]) * size[1]), steps, bulges)
         phase = jnp.exp(-1j * (values[0] * k[0] + values[1] * k[1]))
         return ((1 - agn) * (light[0] * disk + light[1] * bulge) + agn) * transfer * phase
 
@@ -181,4 +207,5 @@ def _compiled():
 
 
 def _fit(image, k, transfer, start, agn):
+    refuse_inherited_jax()
     return _compiled()(image, k, transfer, start, np.float32(agn))
