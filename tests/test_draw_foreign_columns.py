@@ -171,7 +171,6 @@ def only_in_blend_1(action):
         (value("b_d", 50.0), "column 'b_d', blend 1, galaxy 1: value 50.0 exceeds"),
         (value("g_ab", np.nan), "column 'g_ab', blend 1, galaxy 1: value nan"),
         (value("g1", np.nan), "column 'g1', blend 1, galaxy 1: value nan"),
-        (only_in_blend_1(lambda t: t.remove_column("g1")), "column 'g1' is missing"),
         (only_in_blend_1(lambda t: t.remove_column("z_ab")), "column 'z_ab' is missing"),
         (
             only_in_blend_1(lambda t: t.replace_column("dec", Column(["a", "b", "c"]))),

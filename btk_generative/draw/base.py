@@ -264,6 +264,10 @@ class StreamGenerator(DrawBlendsGenerator):
         first = self._next_blend
         sizes = [len(blend) for blend in blends]
         table, own = self._stacker.stack(blends, first)
+        if self.apply_shear and not {"g1", "g2"} <= set(table.colnames):
+            raise CatalogError(
+                "apply_shear needs columns 'g1' and 'g2' in what the sampling function returns"
+            )
         index = np.repeat(np.arange(first, first + len(blends)), sizes)
         within = np.concatenate([np.arange(size) for size in sizes])
         rotation = np.zeros(len(table))
