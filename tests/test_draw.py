@@ -22,8 +22,8 @@ from btk_generative.draw import (
     SurveyBatch,
     SurveyBatches,
 )
-from btk_generative.draw.base import band_flux
 from btk_generative.errors import CatalogError, ConfigError, ModelError
+from btk_generative.surveys import band_flux
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from btk.survey import get_surveys
 from toy_model import write_toy
 
 from btk_generative import catalogs, cli, load_model
+from btk_generative.datasets import open_dataset
 from btk_generative.draw import GenerativeGenerator, ParametricGenerator
 from btk_generative.errors import CatalogError, ConfigError
-from btk_generative.generate import open_dataset
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from toy_model import draw_toy, toy_card, write_toy
 
 import btk_generative as bg
 from btk_generative.conditions import clip, from_catsim, half_light_radius, lacks
-from btk_generative.draw.base import band_flux
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.galaxies import GalaxySampler
 from btk_generative.inputs import COMPONENTS
 from btk_generative.models import ModelInput
 from btk_generative.randomness import MORPHOLOGY, normals
+from btk_generative.surveys import band_flux
 from btk_generative.validation.arms import ProfileBatch
 
 ANGLES = np.array([0.0, 30.0, 60.0, 90.0, 137.0])

@@ -8,9 +8,9 @@ import numpy as np
 from btk.survey import get_surveys
 
 from btk_generative.compare.metrics import Metric
-from btk_generative.compare.scarlet2 import sky_levels
 from btk_generative.compare.statistics import interval
 from btk_generative.draw.figure import rgb
+from btk_generative.surveys import pixel_scale, sky_levels
 
 CONTEXT_LABELS = {
     "hlr": "half-light radius as observed [arcsec]",
@@ -113,7 +113,7 @@ def save_gallery(comparison, blend: int, path: Path) -> None:
     survey = get_surveys(config.survey[0])
     noise = np.sqrt(sky_levels(survey))
     index = bands.index(comparison.band)
-    scale = survey.pixel_scale.to_value("arcsec")
+    scale = pixel_scale(survey)
     arms = config.arms[:2]
     shown = comparison.pictures[blend]
     count = len(shown[arms[0]]["x"])

@@ -13,7 +13,7 @@ from btk.measure import get_blendedness, get_ksb_ellipticity, get_snr
 from btk.metrics.utils import iou
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from btk_generative.compare.scarlet2 import sky_levels
+from btk_generative.surveys import pixel_scale, sky_levels
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def truth_rows(batch: BlendBatch, ii: int, band: str) -> list[dict]:
     index = list(batch.survey.available_filters).index(band)
     table = batch.catalog_list[ii]
     images = batch.isolated_images[ii, : len(table), index]
-    scale = batch.survey.pixel_scale.to_value("arcsec")
+    scale = pixel_scale(batch.survey)
     snr = get_snr(images, sky_levels(batch.survey)[index])
     blendedness = get_blendedness(images)
     position = np.stack([np.asarray(table["ra"]), np.asarray(table["dec"])], axis=1)
@@ -125,7 +125,7 @@ def measure(batch: BlendBatch, ii: int, example: DeblendExample, band: str) -> l
     """
     survey, truth = batch.survey, batch.catalog_list[ii]
     bands = list(survey.available_filters)
-    scale = survey.pixel_scale.to_value("arcsec")
+    scale = pixel_scale(survey)
     fwhm = survey.get_filter(band).psf_fwhm.to_value("arcsec") / scale
     matches, n_detected = _match(batch, truth, example, fwhm)
     sky, seen = sky_levels(survey), bands

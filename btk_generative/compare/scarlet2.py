@@ -7,22 +7,12 @@ import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.deblend import Deblender
-from surveycodex.utilities import mean_sky_level
 
 from btk_generative.errors import ConfigError, DeblenderMissing
 from btk_generative.runs.processes import refuse_inherited_jax
+from btk_generative.surveys import pixel_scale, sky_levels
 
 _MODEL_PSF = 0.7  # pixels, Gaussian width of the model frame's PSF in a well sampled survey
-
-
-def sky_levels(survey) -> np.ndarray:
-    """Returns the sky's mean level, which is its variance, in each band: electrons per pixel."""
-    return np.array(
-        [
-            mean_sky_level(survey, survey.get_filter(band)).to_value("electron")
-            for band in survey.available_filters
-        ]
-    )
 
 
 def survey_psfs(batch: BlendBatch) -> np.ndarray:
@@ -45,7 +35,7 @@ def survey_psfs(batch: BlendBatch) -> np.ndarray:
                 "pixel: draw the blends anew, or save them with btk_generative's generators"
             )
         return images
-    scale = batch.survey.pixel_scale.to_value("arcsec")
+    scale = pixel_scale(batch.survey)
     size = int(15 * max(_fwhm(batch)) / scale)
     size = min(max(size, 21), batch.image_size) // 2 * 2 + 1
     return np.array([p.drawImage(nx=size, ny=size, scale=scale).array for p in batch.psf])
@@ -199,7 +189,7 @@ class Scarlet2Deblender(Deblender):
             psf = survey_psfs(batch)
             n_bands, width = psf.shape[:2]
             shape = (n_bands, batch.image_size, batch.image_size)
-            scale = batch.survey.pixel_scale.to_value("arcsec")
+            scale = pixel_scale(batch.survey)
             sigma = min(_MODEL_PSF, 0.3 * min(_fwhm(batch)) / scale)
             model_psf = scarlet2.GaussianMorphology(sigma, shape=(width, width))()
             bands = list(batch.survey.available_filters)

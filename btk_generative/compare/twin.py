@@ -13,6 +13,7 @@ from btk_generative.draw import SurveyBatch
 from btk_generative.errors import DeblenderMissing
 from btk_generative.render.transfer import BandTransfer
 from btk_generative.runs.processes import refuse_inherited_jax
+from btk_generative.surveys import pixel_scale
 
 _ITERATIONS = 30
 _LOG_SIZE, _SHAPE, _LIGHT, _INDEX = slice(2, 4), slice(4, 8), slice(8, 10), 10
@@ -56,7 +57,7 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
     """
     check_jax()
     index = list(batch.survey.available_filters).index(band)
-    scale = batch.survey.pixel_scale.to_value("arcsec")
+    scale = pixel_scale(batch.survey)
     size = batch.image_size
     k, transfer = _transfer(batch.psf[index], scale, size)
     isolated = np.zeros_like(batch.isolated_images)

@@ -11,6 +11,8 @@ from astropy.table import MaskedColumn
 from astropy.utils.exceptions import AstropyUserWarning
 from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
 
+from btk_generative.surveys import pixel_scale
+
 
 class SurveyBatch(BlendBatch):
     """A `btk.blend_batch.BlendBatch` with correctly sampled PSFs.
@@ -48,7 +50,7 @@ class SurveyBatch(BlendBatch):
             Array of shape ``[bands, P, P]`` with P odd, the image size or one less.
         """
         size = self.image_size - 1 + self.image_size % 2
-        scale = self.survey.pixel_scale.to_value("arcsec")
+        scale = pixel_scale(self.survey)
         return np.array(
             [
                 psf.array

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from btk.blend_batch import BlendBatch
 
+from btk_generative.surveys import sky_levels
+
 
 def rgb(images: np.ndarray, bands: list[str], sky_noise: np.ndarray) -> np.ndarray:
     """Returns a colour picture of one blend, or of anything drawn with the same bands.
@@ -40,11 +42,10 @@ def save_figure(batch: BlendBatch, path: Path, most: int = 12) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from surveycodex.utilities import mean_sky_level
 
     survey, shown = batch.survey, min(most, batch.batch_size)
     bands = list(survey.available_filters)
-    noise = np.sqrt([mean_sky_level(survey, survey.get_filter(b)).value for b in bands])
+    noise = np.sqrt(sky_levels(survey))
     columns = min(4, shown)
     rows = -(-shown // columns)
     figure = Figure(figsize=(2.6 * columns, 2.75 * rows + 0.5), layout="constrained")

@@ -3,13 +3,17 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from astropy.table import Table
+from btk.catalog import CatsimCatalog
+from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 from btk.utils import DEFAULT_SEED
 
 from btk_generative.conditions import from_catsim
-from btk_generative.draw import base
 from btk_generative.draw.color import bulge_shares, split
-from btk_generative.draw.parametric import draw_parametric
+from btk_generative.draw.generator import StreamGenerator
+from btk_generative.draw.painter import Canvas, Placement
+from btk_generative.draw.parametric import ParametricPainter
 from btk_generative.errors import ConfigError, ModelError
 from btk_generative.galaxies import Candidates, Galaxies, GalaxySampler
 from btk_generative.inputs import COMPONENTS
@@ -22,29 +26,118 @@ COLORS = ("flat", "components")
 
 
 @dataclass(frozen=True)
-class Given:
-    """What is known of galaxies before their profiles are sampled, row by row."""
+class Prepared:
+    """Galaxies of a batch before the model has drawn them, row by row."""
+
+    table: Table
+    """Rows of the catalogue."""
 
     candidates: Candidates
-    """The galaxies."""
+    """What is to be drawn for them."""
 
-    pose: np.ndarray
-    """Position x and y in arcsec from the centre of the stamp, counter-clockwise rotation of the
-    major axis in radians, before any shear, and shear g1 and g2, ``[n, 5]``."""
+    placement: Placement
+    """Where they lie; the rotation is that of the major axis."""
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What galaxies look like, row by row."""
+class Profiles:
+    """Some galaxies as the model has drawn them, row by row."""
+
+    table: Table
+    """Rows of the catalogue, those of the whole batch."""
+
+    rows: slice
+    """Which of them these are."""
 
     galaxies: Galaxies
-    """Galaxies, of which the generator draws the parametric ones as the catalogue's."""
+    """Their light profiles."""
 
-    pose: np.ndarray
-    """As in `Given`, with the rotation of the profile."""
+    placement: Placement
+    """Where they lie."""
 
 
-class GenerativeGenerator(base.StreamGenerator):
+class GenerativePainter:
+    """Draws galaxies of a generative model."""
+
+    def __init__(self, sampler: GalaxySampler, apply_shear: bool, color: str, device: str):
+        """Initialises the painter.
+
+        Args:
+            sampler: Where the galaxies come from.
+            apply_shear: Whether to shear every galaxy by columns ``g1`` and ``g2``.
+            color: See `GenerativeGenerator`.
+            device: See `GenerativeGenerator`.
+        """
+        if color not in COLORS:
+            raise ConfigError(f"color must be one of {COLORS}, not {color!r}")
+        self.sampler, self.apply_shear = sampler, apply_shear
+        self.color, self.device = color, device
+        self._parametric = ParametricPainter(apply_shear)
+        self._renderers: dict[str, tuple[list, SurveyRenderer]] = {}
+
+    def __getstate__(self):
+        return {**self.__dict__, "_renderers": {}}  # made again where they are needed
+
+    def prepare(self, table: Table) -> Prepared:
+        """See `Painter`; adds the column ``in_domain``."""
+
+        def label(row):
+            blend, galaxy = table["blend_index"][row], table["galaxy_index"][row]
+            return f"galaxy {galaxy} of blend {blend}"
+
+        candidates = self.sampler.from_catalog(table, label)
+        angle = np.asarray(candidates.angle + np.deg2rad(table["btk_rotation"]))
+        candidates = replace(candidates, angle=angle)
+        table["in_domain"] = candidates.in_domain
+        x, y = (np.array(table[name], dtype=np.float64) for name in ("ra", "dec"))
+        g1, g2 = np.zeros((2, len(table)))
+        if self.apply_shear:
+            g1[:], g2[:] = table["g1"], table["g2"]
+        return Prepared(table, candidates, Placement(x, y, angle, g1, g2))
+
+    def profiles(self, prepared: Prepared, rows: slice) -> Profiles:
+        """See `Painter`."""
+        blend, galaxy = (prepared.table[f"{n}_index"].data[rows] for n in ("blend", "galaxy"))
+        keys = list(zip(map(int, blend), map(int, galaxy), strict=True))
+        drawn = self.sampler.draw(prepared.candidates, keys, rows)
+        placement = replace(prepared.placement[rows], rotation=drawn.rotation)
+        return Profiles(prepared.table, rows, drawn, placement)
+
+    def paint(self, profiles: Profiles, canvas: Canvas) -> None:
+        """See `Painter`."""
+        galaxies, placement = profiles.galaxies, profiles.placement
+        rows = np.arange(profiles.rows.start, profiles.rows.stop)
+        theirs = galaxies.parametric
+        if theirs.any():
+            self._parametric.paint(profiles.table[rows[theirs]], canvas[theirs])
+            kept = np.flatnonzero(~theirs)
+            galaxies, placement, canvas, rows = (
+                part[kept] for part in (galaxies, placement, canvas, rows)
+            )
+        agn, light = galaxies.agn_share[:, None], galaxies.profiles
+        point, flux, pose = canvas.flux * agn, canvas.flux * (1 - agn), vars(placement).values()
+        renderer = self._renderer(canvas)
+        if self.color == "components":
+            table = profiles.table[rows]
+            light, flux, mixed, others = _two_colours(light, flux, table, placement, canvas.bands)
+        renderer.draw(light, flux, *pose, point_flux=point, out=canvas.images, rows=canvas.slot)
+        if self.color == "components":
+            disks = renderer.draw(*others, *vars(placement[mixed]).values())
+            for place, disk in zip(canvas.slot[mixed], disks, strict=True):
+                canvas.images[place] += disk
+
+    def _renderer(self, canvas: Canvas) -> SurveyRenderer:
+        """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""
+        name, psfs = canvas.survey.name, canvas.psfs
+        known = self._renderers.get(name)
+        if known is None or known[0] != psfs:
+            size = canvas.images.shape[-1]
+            known = psfs, make_renderer(psfs, canvas.pixel_scale, size, self.device)
+            self._renderers[name] = known
+        return known[1]
+
+
+class GenerativeGenerator(StreamGenerator):
     """Draws blends whose galaxies have the morphologies of a deep generative model.
 
     Each galaxy's profile is sampled once, given the catalogue's size, axis ratio, fluxes and
@@ -64,9 +157,9 @@ class GenerativeGenerator(base.StreamGenerator):
 
     def __init__(
         self,
-        catalog,
-        sampling_function,
-        surveys,
+        catalog: CatsimCatalog,
+        sampling_function: SamplingFunction,
+        surveys: Survey | list[Survey],
         batch_size: int = 8,
         njobs: int = 1,
         verbose: bool = False,
@@ -112,9 +205,7 @@ class GenerativeGenerator(base.StreamGenerator):
             ModelError: If the model cannot be loaded, or asks for inputs that a CatSim catalogue
                 does not give.
         """
-        if color not in COLORS:
-            raise ConfigError(f"color must be one of {COLORS}, not {color!r}")
-        self.color = color
+        sampler = GalaxySampler(model, out_of_domain, int(seed))
         super().__init__(
             catalog,
             sampling_function,
@@ -127,83 +218,22 @@ class GenerativeGenerator(base.StreamGenerator):
             seed,
             apply_shear,
             augment_data,
+            painter=GenerativePainter(sampler, apply_shear, color, device),
         )
-        self.sampler = GalaxySampler(model, out_of_domain, self.seed)
-        self.device = device
-        self._renderers = {}
+        self.model = sampler.model
+        """The model that draws the galaxies."""
         has = from_catsim(self.catalog.table[:1]).colnames
-        unknown = {given.name for given in self.model.inputs} - {*has, "bulge_angle"}
+        unknown = {given.name for given in self.model.inputs} - set(has)
         if unknown:
             raise ModelError(
                 f"model '{self.model.name}' asks for {sorted(unknown)}, "
                 "which cannot be had from a CatSim catalogue"
             )
 
-    def __getstate__(self):
-        return {**self.__dict__, "_renderers": {}}  # made again where they are needed
 
-    @property
-    def model(self) -> GenerativeModel:
-        """The model that draws the galaxies."""
-        return self.sampler.model
-
-    def _prepare(self, galaxies: base.Galaxies) -> Given:
-        table = galaxies.table
-
-        def label(row):
-            blend, galaxy = table["blend_index"][row], table["galaxy_index"][row]
-            return f"galaxy {galaxy} of blend {blend}"
-
-        candidates = self.sampler.from_catalog(table, label)
-        angle = candidates.angle + np.deg2rad(table["btk_rotation"])
-        candidates = replace(candidates, angle=np.asarray(angle))
-        table["in_domain"] = candidates.in_domain
-        pose = np.zeros((len(table), 5))
-        pose[:, 0], pose[:, 1], pose[:, 2] = table["ra"], table["dec"], angle
-        if self.apply_shear:
-            pose[:, 3], pose[:, 4] = table["g1"], table["g2"]
-        return Given(candidates, pose)
-
-    def _morphology(self, galaxies: base.Galaxies, given: Given, rows: slice) -> Looks:
-        blend, galaxy = (galaxies.table[f"{n}_index"].data for n in ("blend", "galaxy"))
-        keys = [(int(blend[row]), int(galaxy[row])) for row in range(rows.start, rows.stop)]
-        drawn = self.sampler.draw(given.candidates, keys, rows)
-        pose = given.pose[rows].copy()
-        pose[:, 2] = drawn.rotation
-        return Looks(drawn, pose)
-
-    def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
-        bands = bands or survey.available_filters
-        drawn, pose = looks.galaxies, looks.pose
-        rows = np.arange(rows.start, rows.stop)
-        if drawn.parametric.any():
-            theirs, kept = rows[drawn.parametric], np.flatnonzero(~drawn.parametric)
-            light = flux[drawn.parametric]
-            draw_parametric(galaxies, theirs, light, survey, psf, out, bands, self.apply_shear)
-            rows, flux, drawn, pose = rows[kept], flux[kept], drawn[kept], pose[kept]
-        agn, profiles, pose = drawn.agn_share[:, None], drawn.profiles, pose.T
-        point, light, slot = flux * agn, flux * (1 - agn), galaxies.slot[rows]
-        renderer = self._renderer(survey, psf, out.shape[-1])
-        if self.color == "components":
-            table = galaxies.table[rows]
-            profiles, light, mixed, others = _two_colours(profiles, light, table, pose[2], bands)
-        renderer.draw(profiles, light, *pose, point_flux=point, out=out, rows=slot)
-        if self.color == "components":
-            disks = renderer.draw(*others, *pose[:, mixed])
-            for place, disk in zip(slot[mixed], disks, strict=True):
-                out[place] += disk
-
-    def _renderer(self, survey: Survey, psf: list, size: int) -> SurveyRenderer:
-        """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""
-        known, renderer = self._renderers.get(survey.name, (None, None))
-        if known != psf:
-            scale = survey.pixel_scale.to_value("arcsec")
-            renderer = make_renderer(psf, scale, size, self.device)
-            self._renderers[survey.name] = psf, renderer
-        return renderer
-
-
-def _two_colours(profiles: LightProfiles, flux, table, angle, bands):
+def _two_colours(
+    profiles: LightProfiles, flux: np.ndarray, table: Table, placement: Placement, bands: list[str]
+):
     """Takes the disks out of the profiles of galaxies with bulge and disk.
 
     Returns:
@@ -211,9 +241,9 @@ def _two_colours(profiles: LightProfiles, flux, table, angle, bands):
         and fluxes.
     """
     share, of_band = bulge_shares(table, bands)
-    rows = np.flatnonzero((share > 0) & (share < 1))
+    rows, own = np.flatnonzero((share > 0) & (share < 1)), placement.rotation
     turned = {
-        part: (np.deg2rad(table[f"pa_{part}"]) + np.deg2rad(table["btk_rotation"]) - angle)[rows]
+        part: (np.deg2rad(table[f"pa_{part}"]) + np.deg2rad(table["btk_rotation"]) - own)[rows]
         for part in COMPONENTS
     }
     bulge, disk, *sums = split(profiles[rows], table[rows], share[rows], turned)

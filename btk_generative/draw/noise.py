@@ -7,7 +7,6 @@ import zlib
 import numpy as np
 import scipy.special
 from btk.survey import Survey
-from surveycodex.utilities import mean_sky_level
 
 from btk_generative.randomness import NOISE, stream
 from btk_generative.render.compiled import compiled
@@ -16,12 +15,6 @@ _LARGE = 1000.0  # sky level from which Poisson variates are drawn by inverting 
 _MANTISSA = 9  # bits of the mantissa by which the quantiles are tabulated
 _REST = np.int32((1 << (23 - _MANTISSA)) - 1)
 _STEP = np.float32(2.0**-31)
-
-
-def sky_levels(survey: Survey) -> np.ndarray:
-    """Returns the mean sky level of every band, electrons per pixel, shape ``[bands]``."""
-    filters = [survey.get_filter(band) for band in survey.available_filters]
-    return np.array([mean_sky_level(survey, filt).to_value("electron") for filt in filters])
 
 
 def add_noise(

@@ -2,50 +2,58 @@
 
 import numpy as np
 from astropy.table import Table
+from btk.catalog import CatsimCatalog
 from btk.draw_blends import render_single_catsim_galaxy
+from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
+from btk.utils import DEFAULT_SEED
 
-from btk_generative.draw.base import Galaxies, StreamGenerator, band_flux
+from btk_generative.draw.generator import StreamGenerator
+from btk_generative.draw.painter import Canvas
+from btk_generative.surveys import band_flux
 
 _BRIGHT = 20.0  # magnitude
 
 
-def draw_parametric(
-    galaxies: Galaxies,
-    rows,
-    flux: np.ndarray,
-    survey: Survey,
-    psf: list,
-    out: np.ndarray,
-    bands,
-    apply_shear: bool,
-) -> None:
-    """Draws galaxies as BTK's CatsimGenerator does, into ``out[galaxies.slot]``.
+class ParametricPainter:
+    """Draws galaxies as BTK's CatsimGenerator does.
 
     BTK draws whole electrons only, and nothing of a galaxy with less than one: its images are
     scaled to the flux, those of such galaxies from a brighter one.
-
-    Args:
-        galaxies: Galaxies.
-        rows: Those to draw.
-        flux: `band_flux` of the rows.
-        survey: BTK survey.
-        psf: PSF of every band.
-        out: Array of shape ``[..., bands, N, N]``.
-        bands: Names of the bands.
-        apply_shear: Whether to apply columns ``g1`` and ``g2``.
     """
-    table = Table(galaxies.table[rows])
-    for index, band in enumerate(bands):
-        table[f"{band}_ab"][flux[:, index] < 1] = _BRIGHT
-    scale = flux / np.trunc(band_flux(table, survey, bands))
-    for entry, slot, factors in zip(table, galaxies.slot[rows], scale, strict=True):
-        for image, band, kernel, factor in zip(out[slot], bands, psf, factors, strict=True):
-            filt = survey.get_filter(band)
-            drawn = render_single_catsim_galaxy(
-                entry, filt, survey, kernel, image.shape[0], apply_shear
-            )
-            np.multiply(drawn.array, factor, out=image)
+
+    def __init__(self, apply_shear: bool):
+        """Initialises the painter.
+
+        Args:
+            apply_shear: Whether to apply columns ``g1`` and ``g2``.
+        """
+        self.apply_shear = apply_shear
+
+    def prepare(self, table: Table) -> Table:
+        """See `Painter`."""
+        return table
+
+    def profiles(self, prepared: Table, rows: slice) -> Table:
+        """See `Painter`; a galaxy's row of the catalogue is its profile."""
+        return prepared[rows]
+
+    def paint(self, profiles: Table, canvas: Canvas) -> None:
+        """See `Painter`."""
+        table, survey = Table(profiles), canvas.survey
+        for index, band in enumerate(canvas.bands):
+            table[f"{band}_ab"][canvas.flux[:, index] < 1] = _BRIGHT
+        scale = canvas.flux / np.trunc(band_flux(table, survey, canvas.bands))
+        for entry, slot, factors in zip(table, canvas.slot, scale, strict=True):
+            images = canvas.images[slot]
+            for image, band, psf, factor in zip(
+                images, canvas.bands, canvas.psfs, factors, strict=True
+            ):
+                filt = survey.get_filter(band)
+                drawn = render_single_catsim_galaxy(
+                    entry, filt, survey, psf, image.shape[0], self.apply_shear
+                )
+                np.multiply(drawn.array, factor, out=image)
 
 
 class ParametricGenerator(StreamGenerator):
@@ -56,12 +64,32 @@ class ParametricGenerator(StreamGenerator):
     Fluxes are not cut to whole electrons, as BTK's are.
     """
 
-    def _prepare(self, galaxies: Galaxies) -> None:
-        return None
-
-    def _morphology(self, galaxies: Galaxies, given, rows) -> None:
-        return None
-
-    def _draw(self, galaxies, looks, rows, flux, survey, psf, out, bands=None) -> None:
-        bands = bands or survey.available_filters
-        draw_parametric(galaxies, rows, flux, survey, psf, out, bands, self.apply_shear)
+    def __init__(
+        self,
+        catalog: CatsimCatalog,
+        sampling_function: SamplingFunction,
+        surveys: Survey | list[Survey],
+        batch_size: int = 8,
+        njobs: int = 1,
+        verbose: bool = False,
+        use_bar: bool = False,
+        add_noise: str = "all",
+        seed: int = DEFAULT_SEED,
+        apply_shear: bool = False,
+        augment_data: bool = False,
+    ):
+        """Initialises the generator; the arguments are those of `StreamGenerator`."""
+        super().__init__(
+            catalog,
+            sampling_function,
+            surveys,
+            batch_size,
+            njobs,
+            verbose,
+            use_bar,
+            add_noise,
+            seed,
+            apply_shear,
+            augment_data,
+            painter=ParametricPainter(apply_shear),
+        )

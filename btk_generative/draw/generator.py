@@ -1,15 +1,13 @@
-"""What the generators share: blends, truth tables, noise, and how a batch is put together."""
+"""The generator of blends: sampling, truth tables, noise, and how a batch is put together."""
 
 import copy
 import itertools
 import math
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import astropy.units as u
 import galsim
 import numpy as np
 from astropy.table import Table
@@ -24,7 +22,8 @@ from btk_generative.catalogs.schema import usable
 from btk_generative.conditions import check_catsim
 from btk_generative.draw.batch import SurveyBatch, SurveyBatches
 from btk_generative.draw.memory import Memory
-from btk_generative.draw.noise import add_noise, sky_levels
+from btk_generative.draw.noise import add_noise
+from btk_generative.draw.painter import Canvas, Painter
 from btk_generative.draw.rows import Rows, SampledRows
 from btk_generative.draw.sampling import IndexedSampling, by_index
 from btk_generative.draw.stack import Stacker
@@ -32,20 +31,21 @@ from btk_generative.errors import CatalogError, ConfigError
 from btk_generative.models.model import CHUNK
 from btk_generative.randomness import ROTATION, stream
 from btk_generative.render.compiled import compiled
+from btk_generative.surveys import band_flux, pixel_scale, sky_levels
 
 
 @dataclass(frozen=True)
-class Galaxies:
+class BatchRows:
     """All galaxies of a batch, in one table, and where each belongs."""
 
     table: Table
     """The catalogue rows, with ``btk_rotation``, ``blend_index``, ``galaxy_index`` and whatever
-    columns a subclass adds for the truth tables."""
+    columns a painter adds for the truth tables."""
 
     slot: np.ndarray
     """Row of each galaxy in the isolated images flattened to ``[batch * max_number, ...]``."""
 
-    own: dict[int, dict] = field(default_factory=dict)
+    own: dict[int, dict]
     """Columns that not every blend has, by name and place of the blend in the batch."""
 
 
@@ -53,16 +53,21 @@ class Galaxies:
 class Part:
     """Blends that a thread draws at a time."""
 
-    galaxies: Galaxies
+    batch: BatchRows
     """The galaxies of the batch."""
-    given: Any
-    """What `StreamGenerator._prepare` returned for them."""
+
+    prepared: Any
+    """What the painter has prepared of them."""
+
     truth: list[Rows]
     """Their truth table in every survey."""
+
     flux: list[np.ndarray]
     """Their `band_flux` in every survey."""
+
     start: int
     """Place of the first blend in the batch."""
+
     bounds: np.ndarray
     """The row at which each blend begins, and the one at which the last ends."""
 
@@ -74,7 +79,7 @@ class StreamGenerator(DrawBlendsGenerator):
     the same in every band and survey. The truth tables carry, besides BTK's columns,
     ``blend_index`` and ``galaxy_index``, which together with the seed identify a galaxy for good.
 
-    Subclasses say what a galaxy looks like.
+    A painter draws the galaxies.
     """
 
     compatible_catalogs = ("CatsimCatalog",)
@@ -92,8 +97,10 @@ class StreamGenerator(DrawBlendsGenerator):
         seed: int = DEFAULT_SEED,
         apply_shear: bool = False,
         augment_data: bool = False,
+        *,
+        painter: Painter,
     ):
-        """Initialises the generator; the arguments are those of `DrawBlendsGenerator`.
+        """Initialises the generator; all arguments but one are those of `DrawBlendsGenerator`.
 
         Args:
             catalog: BTK catalogue in the CatSim schema.
@@ -111,6 +118,7 @@ class StreamGenerator(DrawBlendsGenerator):
                 function has a seed of its own.
             apply_shear: Whether to shear every galaxy by columns ``g1`` and ``g2``.
             augment_data: Whether to turn every galaxy by a random angle, kept in ``btk_rotation``.
+            painter: What draws the galaxies.
 
         Raises:
             CatalogError: If the catalogue lacks something (see `conditions.check_catsim`), or has a
@@ -152,6 +160,7 @@ class StreamGenerator(DrawBlendsGenerator):
         )
         self.blend_generator.catalog = copy.copy(catalog)
         self.blend_generator.catalog.table = SampledRows(catalog.table, copy=False)
+        self.painter = painter
         self._stacker = Stacker(sampling_function)
         self.seed = int(seed)
         self._next_blend = 0
@@ -233,17 +242,17 @@ class StreamGenerator(DrawBlendsGenerator):
     def _parts(self) -> Iterator[Part]:
         """Samples the blends of a batch, and yields the parts in which they are drawn."""
         blends = self._sample()
-        galaxies = self._label(blends)
-        given = self._prepare(galaxies)
+        batch = self._label(blends)
+        prepared = self.painter.prepare(batch.table)
         surveys = self.surveys.values()
-        truth = [self._truth(galaxies.table, survey) for survey in surveys]
-        flux = [band_flux(galaxies.table, survey) for survey in surveys]
+        truth = [self._truth(batch.table, survey) for survey in surveys]
+        flux = [band_flux(batch.table, survey) for survey in surveys]
         bounds = np.cumsum([0] + [len(blend) for blend in blends])
         most = min(CHUNK, math.ceil(bounds[-1] / self.njobs))  # galaxies of a part
         start = 0
         while start < len(blends):
             stop = max(np.searchsorted(bounds, bounds[start] + most, "right") - 1, start + 1)
-            yield Part(galaxies, given, truth, flux, start, bounds[start : stop + 1])
+            yield Part(batch, prepared, truth, flux, start, bounds[start : stop + 1])
             start = stop
 
     def _sample(self) -> list[Table]:
@@ -259,7 +268,7 @@ class StreamGenerator(DrawBlendsGenerator):
             name = type(sampling).__name__
             raise ConfigError(f"{name} cannot make a blend of this catalogue: {error}") from error
 
-    def _label(self, blends: list[Table]) -> Galaxies:
+    def _label(self, blends: list[Table]) -> BatchRows:
         """Stacks the blends' tables, adding rotations and indices."""
         first = self._next_blend
         sizes = [len(blend) for blend in blends]
@@ -284,25 +293,27 @@ class StreamGenerator(DrawBlendsGenerator):
             bands = dict.fromkeys(b for s in self.surveys.values() for b in s.available_filters)
             shear = ("g1", "g2") if self.apply_shear else ()
             check_catsim(table, tuple(bands), shear, self._stacker.where)
-        return Galaxies(table, (index - first) * self.max_number + within, own)
+        return BatchRows(table, (index - first) * self.max_number + within, own)
 
     def _draw_part(self, part: Part, batches: list[SurveyBatch]) -> int:
         """Fills some blends of a batch in, in every survey, and returns their number."""
         rows = slice(part.bounds[0], part.bounds[-1])
         number = len(part.bounds) - 1
         places, first = slice(part.start, part.start + number), self._next_blend + part.start
-        looks = self._morphology(part.galaxies, part.given, rows)
+        profiles = self.painter.profiles(part.prepared, rows)
         for batch, flux, truth in zip(batches, part.flux, part.truth, strict=True):
             survey, isolated = batch.survey, batch.isolated_images
             flat, sky = isolated.reshape(-1, *isolated.shape[2:]), self._sky[survey.name]
-            self._draw(part.galaxies, looks, rows, flux[rows], survey, batch.psf, flat)
+            bands, slot = list(survey.available_filters), part.batch.slot[rows]
+            canvas = Canvas(survey, bands, batch.psf, flat, slot, flux[rows])
+            self.painter.paint(profiles, canvas)
             images = batch.blend_images[places]
             _add_up(isolated[places], np.diff(part.bounds), images)
             add_noise(images, self.add_noise, survey, sky, self.seed, first)
             batch.catalog_list[places] = [
                 truth[start:stop] for start, stop in itertools.pairwise(part.bounds)
             ]
-            for place, columns in part.galaxies.own.items():
+            for place, columns in part.batch.own.items():
                 if place in range(places.start, places.stop):
                     batch.catalog_list[place].update(columns)
         return number
@@ -318,7 +329,7 @@ class StreamGenerator(DrawBlendsGenerator):
     def _truth(self, table: Table, survey: Survey) -> Rows:
         """Returns the table with the columns that BTK adds for a survey."""
         truth, size = Rows(table), self._get_pix_stamp_size(survey)
-        wcs = make_wcs(survey.pixel_scale.to_value("arcsec"), (size, size))
+        wcs = make_wcs(pixel_scale(survey), (size, size))
         x, y = wcs.world_to_pixel_values(table["ra"] / 3600, table["dec"] / 3600)
         truth["x_peak"], truth["y_peak"] = x, y
         for band in survey.available_filters:
@@ -334,81 +345,12 @@ class StreamGenerator(DrawBlendsGenerator):
             psf: PSF of the band.
             survey: BTK survey.
         """
-        row, only = Galaxies(Table(entry), np.zeros(1, dtype=int)), slice(0, 1)
-        size = self._get_pix_stamp_size(survey)
-        image = np.zeros((1, 1, size, size))
-        bands = [filt.name]
-        looks = self._morphology(row, self._prepare(row), only)
-        flux = band_flux(row.table, survey, bands)
-        self._draw(row, looks, only, flux, survey, [psf], image, bands)
-        scale = survey.pixel_scale.to_value("arcsec")
-        return galsim.Image(image[0, 0].astype(np.float32), scale=scale)
-
-    @abstractmethod
-    def _prepare(self, galaxies: Galaxies):
-        """Returns what the looks of galaxies follow from, in a form of its own.
-
-        This is for what is better done for many galaxies at a time; `_morphology` and `_draw`,
-        which several threads call, are for the rest.
-        """
-
-    @abstractmethod
-    def _morphology(self, galaxies: Galaxies, given, rows: slice):
-        """Returns what some galaxies look like, whatever the survey, in a form of its own.
-
-        Args:
-            galaxies: Galaxies.
-            given: What `_prepare` returned for them.
-            rows: Which of them.
-        """
-
-    @abstractmethod
-    def _draw(
-        self,
-        galaxies: Galaxies,
-        looks,
-        rows: slice,
-        flux: np.ndarray,
-        survey: Survey,
-        psf: list,
-        out: np.ndarray,
-        bands=None,
-    ) -> None:
-        """Draws some galaxies into ``out[galaxies.slot[rows]]``.
-
-        Args:
-            galaxies: Galaxies.
-            looks: What `_morphology` returned for the rows.
-            rows: Which of them.
-            flux: `band_flux` of the rows.
-            survey: BTK survey.
-            psf: PSF of every band.
-            out: Array of shape ``[..., bands, N, N]``.
-            bands: Names of the bands, all of the survey's where not given.
-        """
-
-
-def band_flux(table: Table, survey: Survey, bands=None) -> np.ndarray:
-    """Returns the catalogue's flux in every band, in detected electrons.
-
-    It is surveycodex's, which BTK takes, before surveycodex cuts it to whole electrons: a galaxy of
-    0.9 electrons is drawn with them, not left out.
-
-    Args:
-        table: Galaxies with a magnitude column ``{band}_ab`` for every band.
-        survey: BTK survey.
-        bands: Names of the bands, all of the survey's where not given.
-
-    Returns:
-        float64 array of shape ``[n, bands]``.
-    """
-    rate, counts = u.electron / u.s, []
-    for band in bands or survey.available_filters:
-        filt = survey.get_filter(band)
-        magnitude = np.array(table[f"{band}_ab"], dtype=np.float64) * u.mag(rate)
-        flux = (magnitude - filt.zeropoint).to(rate) * filt.full_exposure_time
-        counts.append(flux.to_value(u.electron))
-    return np.stack(counts, axis=1)
+        table, size = Table(entry), self._get_pix_stamp_size(survey)
+        image, bands = np.zeros((1, 1, size, size)), [filt.name]
+        flux = band_flux(table, survey, bands)
+        canvas = Canvas(survey, bands, [psf], image, np.zeros(1, dtype=int), flux)
+        self.painter.paint(self.painter.profiles(self.painter.prepare(table), slice(0, 1)), canvas)
+        return galsim.Image(image[0, 0].astype(np.float32), scale=canvas.pixel_scale)
 
 
 @compiled
