@@ -21,9 +21,9 @@ from btk_generative.compare.bench import Bench, first_alone
 from btk_generative.compare.config import CompareConfig
 from btk_generative.compare.job import run
 from btk_generative.compare.metrics import measure, metrics_of, truth_rows
-from btk_generative.compare.scarlet2 import sky_levels
 from btk_generative.errors import ConfigError, DeblenderMissing, OutputError
 from btk_generative.runs.config import load_config
+from btk_generative.surveys import sky_levels
 
 SAMPLING = {"stamp_size": 12.0, "max_number": 3, "min_number": 2, "max_mag": 23.5, "max_shift": 2.4}
 

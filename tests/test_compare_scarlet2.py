@@ -12,7 +12,8 @@ from btk_generative.errors import ConfigError
 
 pytest.importorskip("scarlet2")
 from btk_generative.compare.bench import first_alone
-from btk_generative.compare.scarlet2 import Scarlet2Deblender, sky_levels, survey_psfs
+from btk_generative.compare.scarlet2 import Scarlet2Deblender, survey_psfs
+from btk_generative.surveys import sky_levels
 
 BOX = 41
 

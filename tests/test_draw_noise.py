@@ -5,7 +5,8 @@ import pytest
 from btk.survey import get_surveys
 from scipy.stats import chisquare, poisson
 
-from btk_generative.draw.noise import add_noise, sky_levels
+from btk_generative.draw.noise import add_noise
+from btk_generative.surveys import sky_levels
 
 LSST = get_surveys("LSST")
 SKY = sky_levels(LSST)

@@ -3,9 +3,9 @@
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
-import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -175,7 +175,7 @@ def forked(function, seconds=60):
     child = os.fork()
     if child == 0:  # pragma: no cover
         try:
-            threading.Timer(seconds, lambda: os._exit(1)).start()
+            signal.alarm(seconds)  # ends it even where a library holds the interpreter
             try:
                 result = function()
             except Exception as error:

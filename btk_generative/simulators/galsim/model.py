@@ -116,8 +116,10 @@ class GenerativeGalaxyModel:
         """
         from astropy.table import Table
 
+        from btk_generative.models.graph import import_tensorflow
         from btk_generative.models.photons import ProfileImage
 
+        import_tensorflow()  # first: in a forked process GalSim's own threads would hang
         cat = cat if isinstance(cat, Table) else Table(cat)
         rng = galsim.BaseDeviate() if rng is None else rng
         normal = normals(rng, (len(cat), self.random_size))
