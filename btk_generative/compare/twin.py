@@ -1,6 +1,5 @@
 """Galaxies replaced by a parametric fit to themselves: same size, shape and flux, no structure."""
 
-import importlib.util
 from functools import cache
 
 import galsim
@@ -9,7 +8,7 @@ from btk.blend_batch import BlendBatch
 
 from btk_generative.conditions import agn_share
 from btk_generative.draw import SurveyBatch
-from btk_generative.errors import DeblenderMissing
+from btk_generative.errors import need
 
 _ITERATIONS = 30
 _LOG_SIZE, _SHAPE, _LIGHT = slice(2, 4), slice(4, 8), slice(8, 10)
@@ -21,13 +20,14 @@ def check_jax() -> None:
     """Checks that JAX, with which galaxies are fitted, is installed.
 
     Raises:
-        DeblenderMissing: If not.
+        PackageMissing: If not.
     """
-    if importlib.util.find_spec("jax") is None:
-        raise DeblenderMissing(
-            "arm 'fitted' needs JAX: pip install 'btk-generative[scarlet2]', or leave the arm out,"
-            " arms: [parametric, generative]"
-        )
+    need(
+        "jax",
+        extra="compare",
+        what="arm 'fitted'",
+        otherwise=", or leave the arm out, arms: [parametric, generative]",
+    )
 
 
 def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
@@ -46,7 +46,7 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
         A new batch with the same truth tables.
 
     Raises:
-        DeblenderMissing: If JAX is not installed.
+        PackageMissing: If JAX is not installed.
     """
     check_jax()
     index = list(batch.survey.available_filters).index(band)
