@@ -3,6 +3,7 @@
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ import numpy as np
 from astropy.table import vstack
 from tqdm import tqdm
 
-import btk_generative
 from btk_generative.conditions import from_cosmos
 from btk_generative.errors import ModelError, need
 from btk_generative.hst.instrument import read_psfs
@@ -163,7 +163,7 @@ def run(
             "sanity": asdict(check),
             **{part.name: part.numbers for part in parts},
             "versions": {
-                "btk_generative": btk_generative.__version__,
+                "btk_generative": version("btk-generative"),
                 "galsim": galsim.__version__,
             },
             "seconds": round(time.monotonic() - begin, 1),
