@@ -218,6 +218,14 @@ def test_every_extra_is_one_that_the_readme_names():
         assert extra(old) == extra(new)
 
 
+def test_every_file_of_the_package_is_installed():
+    patterns = setup()["options.package_data"]["btk_generative"].split()
+    installed = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".py"}
+    assert PACKAGE / "__init__.pyi" in files
+    assert {path for path in files if "__pycache__" not in path.parts} <= installed
+
+
 WITHOUT_EXTRAS = """
 import sys
 for name in ("dask", "distributed", "dask_jobqueue", "jinja2", "pandas", "scarlet2", "jax",
