@@ -5,7 +5,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint coverage bench docs clean
 
 demo: $(VENV)/.installed
 	rm -rf out
@@ -18,6 +18,11 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# slower than the tests alone
+coverage: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=json:out/coverage.json
+	$(BIN)/python tests/coverage_by_room.py out/coverage.json
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/run.py

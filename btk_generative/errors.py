@@ -5,7 +5,9 @@ command line turns each of them into one line and exit code 2.
 """
 
 import difflib
+import warnings
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class GenerativeError(Exception):
@@ -28,8 +30,39 @@ class OutputError(GenerativeError, OSError):
     """An output folder or file cannot be written, or already holds something else."""
 
 
-class DeblenderMissing(GenerativeError, ImportError):
-    """A package to deblend or fit with is not installed, is another of its name, or cannot work."""
+class PackageMissing(GenerativeError, ImportError):
+    """An optional package is not installed, is another one of its name, or cannot work."""
+
+
+def __getattr__(name: str) -> type[Exception]:
+    if name == "DeblenderMissing":  # for one release
+        warnings.warn(
+            "btk_generative.errors.DeblenderMissing is now PackageMissing",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return PackageMissing
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def need(*packages: str, extra: str, what: str, otherwise: str = "") -> None:
+    """Checks that optional packages are installed, without importing them.
+
+    Whoever needs one asks before anything is drawn or written.
+
+    Args:
+        packages: Their names, as they are imported.
+        extra: Extra of this package that installs them.
+        what: What needs them, as the start of a sentence.
+        otherwise: How to do without them, as the end of one.
+
+    Raises:
+        PackageMissing: If one of them is not installed.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        install = f"pip install 'btk-generative[{extra}]'"
+        raise PackageMissing(f"{what} needs {' and '.join(missing)}: {install}{otherwise}")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

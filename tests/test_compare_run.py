@@ -21,7 +21,7 @@ from btk_generative.compare.bench import Bench, first_alone
 from btk_generative.compare.config import CompareConfig
 from btk_generative.compare.job import run
 from btk_generative.compare.metrics import measure, metrics_of, truth_rows
-from btk_generative.errors import ConfigError, DeblenderMissing, OutputError
+from btk_generative.errors import ConfigError, OutputError, PackageMissing
 from btk_generative.runs.config import load_config
 from btk_generative.surveys import sky_levels
 
@@ -385,9 +385,9 @@ def test_without_jax(tmp_path):
     )
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     said = [x for x in done.stderr.splitlines() if x.startswith(("error: ", "ended "))]
-    install = "pip install 'btk-generative[scarlet2]'"
-    assert said[0] == said[2] and said[0].startswith(f"error: arm 'fitted' needs JAX: {install}")
-    assert said[4] == f"error: scarlet2 is not installed: {install}"
+    install = "pip install 'btk-generative[compare]'"
+    assert said[0] == said[2] and said[0].startswith(f"error: arm 'fitted' needs jax: {install}")
+    assert said[4] == f"error: deblender 'scarlet2' needs jax and scarlet2: {install}"
     assert said[1::2][:2] == ["ended default 2", "ended fitted 2"]
     assert said[5:] == ["ended scarlet2 2", "ended sep 0"]
     assert (tmp_path / "sep/report.html").exists()
@@ -398,19 +398,19 @@ def test_without_jax(tmp_path):
 def test_missing_scarlet_says_where_it_is(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     forget_scarlet(monkeypatch)
-    with pytest.raises(DeblenderMissing, match="not installed; it is on GitHub only"):
+    with pytest.raises(PackageMissing, match="not installed; it is on GitHub only"):
         bg.compare.ScarletDeblender(3)
 
 
 def test_another_package_called_scarlet_is_told_apart(tmp_path, monkeypatch):
     fake(tmp_path, monkeypatch)
-    with pytest.raises(DeblenderMissing, match="not the deblender"):
+    with pytest.raises(PackageMissing, match="not the deblender"):
         bg.compare.ScarletDeblender(3)
 
 
 def test_autograd_that_breaks_scarlet_is_named(tmp_path, monkeypatch):
     fake(tmp_path, monkeypatch, "class Blend: pass\n", "1.9.1")
-    with pytest.raises(DeblenderMissing, match=r"autograd 1\.9\.1"):
+    with pytest.raises(PackageMissing, match=r"autograd 1\.9\.1"):
         bg.compare.ScarletDeblender(3)
 
 
@@ -439,7 +439,7 @@ def test_scarlet_itself_deblends_and_survives_odd_blends():
     """The original scarlet, where it is installed and can work."""
     try:
         deblender = bg.compare.ScarletDeblender(3)
-    except DeblenderMissing as missing:
+    except PackageMissing as missing:
         pytest.skip(str(missing))
     lsst = btk.survey.get_surveys("LSST")
     sampling = btk.sampling_functions.DefaultSampling(**SAMPLING, seed=2)

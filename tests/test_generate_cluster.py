@@ -9,7 +9,7 @@ from btk_generative.datasets import generate, schedulers
 from btk_generative.datasets.schedulers import run_tasks
 from btk_generative.errors import ConfigError
 
-distributed = pytest.importorskip("distributed", reason="pip install 'btk-generative[dask]'")
+distributed = pytest.importorskip("distributed", reason="pip install 'btk-generative[cluster]'")
 
 SBATCH = """#!/bin/sh
 echo "$@" > {folder}/arguments

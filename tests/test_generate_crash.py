@@ -60,7 +60,7 @@ def test_killed_ten_times_at_random(toy, tmp_path):  # noqa: F811
 @pytest.mark.slow
 def test_a_dask_worker_killed_in_a_shard(toy, tmp_path, monkeypatch):  # noqa: F811
     """Its shard is given to another worker; the data are those of a run in one process."""
-    pytest.importorskip("distributed", reason="needs Dask: pip install 'btk-generative[dask]'")
+    pytest.importorskip("distributed", reason="needs Dask: pip install 'btk-generative[datasets]'")
     from btk_generative.datasets import run, schedulers
 
     killed = []

@@ -2,6 +2,10 @@
 
 import lazy_loader
 
+from btk_generative.errors import need
+
+need("jinja2", "pandas", extra="compare", what="btk_generative.compare")
+
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

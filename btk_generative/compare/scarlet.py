@@ -9,7 +9,7 @@ from btk.blend_batch import BlendBatch, DeblendExample
 from btk.deblend import Scarlet
 
 from btk_generative.draw import SurveyBatch
-from btk_generative.errors import DeblenderMissing
+from btk_generative.errors import PackageMissing
 
 _AUTOGRAD_TOO_NEW = (1, 9)
 _INSTALL = "pip install 'scarlet @ git+https://github.com/pmelchior/scarlet' 'autograd<1.9'"
@@ -24,7 +24,7 @@ class ScarletDeblender(Scarlet):
         See `btk.deblend.Scarlet`.
 
     Raises:
-        DeblenderMissing: If scarlet is not installed, is another package, or cannot work with the
+        PackageMissing: If scarlet is not installed, is another package, or cannot work with the
             installed autograd.
     """
 
@@ -54,10 +54,10 @@ def check_scarlet() -> None:
     """Checks that the scarlet that BTK would import is the deblender and can work.
 
     Raises:
-        DeblenderMissing: If not; the message says why and what to install.
+        PackageMissing: If not; the message says why and what to install.
     """
     if importlib.util.find_spec("scarlet") is None:
-        raise DeblenderMissing(f"scarlet is not installed; it is on GitHub only: {_INSTALL}")
+        raise PackageMissing(f"scarlet is not installed; it is on GitHub only: {_INSTALL}")
     try:
         autograd = version("autograd")
     except PackageNotFoundError:
@@ -65,16 +65,16 @@ def check_scarlet() -> None:
     try:
         import scarlet
     except Exception as error:
-        raise DeblenderMissing(
+        raise PackageMissing(
             f"the installed package 'scarlet' cannot be imported ({error}); "
             f"the deblender is on GitHub only: {_INSTALL}"
         ) from error
     if not hasattr(scarlet, "Blend"):
-        raise DeblenderMissing(
+        raise PackageMissing(
             "the installed package 'scarlet' is not the deblender (PyPI's is a Django "
             f"application): pip uninstall scarlet, then {_INSTALL}"
         )
     if tuple(int(part) for part in autograd.split(".")[:2] if part.isdigit()) >= _AUTOGRAD_TOO_NEW:
-        raise DeblenderMissing(
+        raise PackageMissing(
             f"scarlet fails at its first fit with autograd {autograd}: pip install 'autograd<1.9'"
         )

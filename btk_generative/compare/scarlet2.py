@@ -1,14 +1,12 @@
 """A BTK deblender that fits scarlet2's model."""
 
-import importlib.util
-
 import galsim
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.deblend import Deblender
 
-from btk_generative.errors import ConfigError, DeblenderMissing
+from btk_generative.errors import ConfigError, need
 from btk_generative.runs.processes import refuse_inherited_jax
 from btk_generative.surveys import pixel_scale, sky_levels
 
@@ -89,16 +87,13 @@ class Scarlet2Deblender(Deblender):
 
         Raises:
             ConfigError: If an argument is out of range.
-            DeblenderMissing: If scarlet2 is not installed.
+            PackageMissing: If scarlet2 is not installed.
         """
         if components not in (1, 2):
             raise ConfigError(f"scarlet2: components must be 1 or 2, not {components!r}")
         if box % 2 == 0 or box < 11:
             raise ConfigError(f"scarlet2: box must be odd and at least 11, not {box!r}")
-        if not all(map(importlib.util.find_spec, ("jax", "scarlet2"))):
-            raise DeblenderMissing(
-                "scarlet2 is not installed: pip install 'btk-generative[scarlet2]'"
-            )
+        need("jax", "scarlet2", extra="compare", what="deblender 'scarlet2'")
         super().__init__(max_n_sources)
         from btk_generative.compare.scarlet2_fit import Settings
 

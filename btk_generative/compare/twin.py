@@ -1,6 +1,5 @@
 """Galaxies replaced by a parametric fit to themselves: same size, shape and flux, no structure."""
 
-import importlib.util
 import math
 from functools import cache
 
@@ -10,7 +9,7 @@ from btk.blend_batch import BlendBatch
 
 from btk_generative.conditions import agn_share
 from btk_generative.draw import SurveyBatch
-from btk_generative.errors import DeblenderMissing
+from btk_generative.errors import need
 from btk_generative.render.transfer import BandTransfer
 from btk_generative.runs.processes import refuse_inherited_jax
 from btk_generative.surveys import pixel_scale
@@ -27,13 +26,14 @@ def check_jax() -> None:
     """Checks that JAX, with which galaxies are fitted, is installed.
 
     Raises:
-        DeblenderMissing: If not.
+        PackageMissing: If not.
     """
-    if importlib.util.find_spec("jax") is None:
-        raise DeblenderMissing(
-            "arm 'fitted' needs JAX: pip install 'btk-generative[scarlet2]', or leave the arm out,"
-            " arms: [parametric, generative]"
-        )
+    need(
+        "jax",
+        extra="compare",
+        what="arm 'fitted'",
+        otherwise=", or leave the arm out, arms: [parametric, generative]",
+    )
 
 
 def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
@@ -52,7 +52,7 @@ def fitted_twin(batch: BlendBatch, band: str) -> SurveyBatch:
         A new batch with the same truth tables.
 
     Raises:
-        DeblenderMissing: If JAX is not installed.
+        PackageMissing: If JAX is not installed.
         ConfigError: In a process that was forked from one that has used JAX.
     """
     check_jax()

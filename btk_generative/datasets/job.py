@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from btk_generative.datasets import manifest
 from btk_generative.datasets.config import GenerateConfig
-from btk_generative.datasets.schedulers import run_tasks
+from btk_generative.datasets.schedulers import check_installed, run_tasks
 from btk_generative.datasets.store import Store
 from btk_generative.errors import ConfigError, GenerativeError, OutputError
 from btk_generative.runs.processes import Lock
@@ -36,6 +36,7 @@ def generate(
         ``{"drawn": shards drawn now, "complete": shards complete, "shards": all of them}``.
 
     Raises:
+        PackageMissing: If Dask is needed and not installed.
         OutputError: If the folder is in use, holds something else or cannot be written.
         GenerativeError: If the configuration, catalogue or model is not usable, or if shards
             failed for another reason; those that are complete stay.
@@ -43,6 +44,9 @@ def generate(
     store = Store(output)
     if shard is not None and not 0 <= shard < config.shards:
         raise ConfigError(f"shard must be from 0 to {config.shards - 1}, not {shard}")
+    alone = shard is not None or (config.scheduler == "local" and config.workers == 1)
+    if not alone:
+        check_installed(config.scheduler, config.workers)
     with store.lock(shared=shard is not None):
         manifest.check(store, config)
         if shard is None:
@@ -58,7 +62,7 @@ def generate(
         )
         with bar:
             try:
-                failures = _draw(config, store, missing, shard is not None, bar)
+                failures = _draw(config, store, missing, alone, bar)
             except OutputError as error:
                 complete = len(manifest.finished(store, config.shards))
                 raise OutputError(
@@ -78,7 +82,7 @@ def generate(
 def _draw(config, store, shards, alone, bar) -> dict[int, Exception]:
     """Draws shards and returns the errors of those that failed, but raises a user's mistake."""
     common = (uuid.uuid4().hex, config.model_dump_json(), store.url)
-    if alone or (config.scheduler == "local" and config.workers == 1):
+    if alone:
         results = ((number, draw_shard(*common, number)) for number in shards)
     else:
         tasks = ((number, (*common, number)) for number in shards)

@@ -7,10 +7,9 @@ forked). They send back what a task returns, which is a few hundred bytes for a 
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from itertools import islice
 
-from btk_generative.errors import ConfigError
+from btk_generative.errors import ConfigError, need
 
 JOB_QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "htcondor": "HTCondorCluster"}
 """Batch systems, and the classes of dask-jobqueue that submit to them."""
@@ -30,6 +29,23 @@ ONE_THREAD = {
         "TF_NUM_INTEROP_THREADS",
     )
 }
+
+
+def check_installed(scheduler: str, workers: int) -> None:
+    """Checks that what a scheduler needs is installed.
+
+    Args:
+        scheduler: See `run_tasks`.
+        workers: Number of processes, threads or jobs.
+
+    Raises:
+        PackageMissing: If not.
+    """
+    what = f"scheduler '{scheduler}' with {workers} workers"
+    if scheduler in JOB_QUEUES:
+        need("distributed", "dask_jobqueue", extra="cluster", what=what)
+    else:
+        need("distributed", extra="datasets", what=what)
 
 
 def run_tasks(
@@ -54,7 +70,7 @@ def run_tasks(
         task whose worker died is given to another.
 
     Raises:
-        ConfigError: If the scheduler is unknown or its package is not installed.
+        ConfigError: If the scheduler is unknown, or does not answer.
     """
     with _client(scheduler, workers) as client:
         from distributed import as_completed
@@ -80,11 +96,6 @@ def run_tasks(
 
 @contextmanager
 def _client(scheduler, workers):
-    if find_spec("distributed") is None:
-        raise ConfigError(
-            f"scheduler '{scheduler}' with {workers} workers needs Dask:"
-            " pip install 'btk-generative[dask]'"
-        )
     from distributed import Client, LocalCluster
 
     if scheduler == "local":
@@ -121,8 +132,6 @@ def _client(scheduler, workers):
 
 
 def _job_queue(name):
-    if find_spec("dask_jobqueue") is None:
-        raise ConfigError(f"scheduler '{name}' needs dask-jobqueue: pip install dask-jobqueue")
     import dask_jobqueue
 
     try:

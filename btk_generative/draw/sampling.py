@@ -4,9 +4,9 @@ import copy
 
 import btk.sampling_functions
 import numpy as np
-from btk.sampling_functions import SamplingFunction
+from btk.sampling_functions import FriendsOfFriendsSampling, SamplingFunction
 
-from btk_generative.errors import ConfigError
+from btk_generative.errors import ConfigError, need
 from btk_generative.randomness import SAMPLING, stream
 from btk_generative.runs.processes import Lock
 
@@ -43,7 +43,10 @@ class IndexedSampling(SamplingFunction):
 
         Raises:
             ConfigError: If it has no ``rng``, or one that was not made from a seed.
+            PackageMissing: If it is BTK's `FriendsOfFriendsSampling`, and pandas is not installed.
         """
+        if isinstance(sampling, FriendsOfFriendsSampling):
+            need("pandas", extra="compare", what="sampling: FriendsOfFriendsSampling")
         super().__init__(sampling.stamp_size, sampling.max_number, sampling.min_number)
         seed = getattr(getattr(sampling, "rng", None), "bit_generator", None)
         seed = getattr(seed, "seed_seq", None)

@@ -6,13 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from btk_generative.runs.files import write_text
 
 if TYPE_CHECKING:
+    import jinja2
     from astropy.table import Table
     from matplotlib.figure import Figure
 
@@ -21,7 +20,10 @@ _DPI = 110
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # of the extras of those that write reports
+    from markupsafe import Markup
+
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("btk_generative", ""),
         autoescape=True,

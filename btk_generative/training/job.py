@@ -4,7 +4,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from btk_generative.errors import ConfigError
+from btk_generative.errors import ConfigError, need
 from btk_generative.models.graph import import_tensorflow
 from btk_generative.runs.config import load_config, read_mapping
 
@@ -35,6 +35,7 @@ def train(
     Raises:
         GenerativeError: If the configuration, the data or the folder is not as it must be.
     """
+    need("jinja2", "keras", "tensorboardX", extra="train", what="training")
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         import_tensorflow(threads=0)  # before Keras does, which shows its start-up notes
     schema, run = (_find(place) for place in _KINDS[_kind(config)])

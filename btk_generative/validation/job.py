@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,8 @@ import numpy as np
 from astropy.table import vstack
 from tqdm import tqdm
 
-import btk_generative
 from btk_generative.conditions import from_cosmos
-from btk_generative.errors import ConfigError, ModelError
+from btk_generative.errors import ModelError, need
 from btk_generative.hst.instrument import read_psfs
 from btk_generative.runs.folder import new_folder
 from btk_generative.runs.workers import Workers
@@ -66,8 +65,9 @@ def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
 
     Raises:
         CatalogError: If something is missing without which nothing can be compared, or is broken.
-        ConfigError: If there are real stamps, but no scikit-learn to compare them.
+        PackageMissing: If the extra `validate` is not installed.
     """
+    need("jinja2", "sklearn", extra="validate", what="validation")
     inputs = Inputs(
         data / "lanusse2021",
         CosmosSample(catalog or data / "cosmos_catalog" / "cosmos_25.2_parametric.fits"),
@@ -80,11 +80,6 @@ def find_inputs(data: Path, catalog: Path | None = None) -> Inputs:
         read_psfs(inputs.psfs)
     if inputs.real_stamps.exists():
         len(RealStamps(inputs.real_stamps))
-        if find_spec("sklearn") is None:
-            raise ConfigError(
-                "the test on real stamps needs scikit-learn: "
-                "pip install 'btk-generative[validation]'"
-            )
     return inputs
 
 
@@ -168,7 +163,7 @@ def run(
             "sanity": asdict(check),
             **{part.name: part.numbers for part in parts},
             "versions": {
-                "btk_generative": btk_generative.__version__,
+                "btk_generative": version("btk-generative"),
                 "galsim": galsim.__version__,
             },
             "seconds": round(time.monotonic() - begin, 1),
