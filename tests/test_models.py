@@ -204,6 +204,19 @@ def test_units_are_converted(model, conditions):
         model.sample(other, 0)
 
 
+def test_an_input_that_is_not_known_is_named(tmp_path, caplog):
+    card = toy_card()
+    card["inputs"].append({"name": "metallicity", "minimum": 0.0, "maximum": 1.0})
+
+    def draw(metallicity, **given):
+        return draw_toy(**given)
+
+    write_toy(tmp_path / "m.tar.gz", draw, inputs=card["inputs"])
+    caplog.clear()
+    load_model(tmp_path / "m.tar.gz")
+    assert "model 'toy' takes metallicity" in caplog.text
+
+
 def test_a_missing_component(model, conditions):
     lacks = conditions[~conditions["bulge_present"]][:3]
     drawn = model.sample(lacks, 0)

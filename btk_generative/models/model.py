@@ -1,5 +1,6 @@
 """Sampling from a generative model."""
 
+import logging
 from collections.abc import Callable
 from functools import cached_property
 
@@ -13,6 +14,8 @@ from btk_generative.inputs import COMPONENTS, INPUTS, component_of, is_presence
 from btk_generative.models.card import ModelInput, parse
 from btk_generative.models.graph import CHUNK, Graph, import_tensorflow
 from btk_generative.models.profiles import LightProfiles
+
+_log = logging.getLogger(__name__)
 
 
 class GenerativeModel:
@@ -64,6 +67,14 @@ class GenerativeModel:
         self.random_size, self.stamp_size = parsed.random_size, parsed.stamp_size
         self.oriented = parsed.oriented
         self._load = network
+        foreign = [given.name for given in self.inputs if given.name not in INPUTS]
+        if foreign:
+            _log.warning(
+                "model '%s' takes %s, of which nothing is known but what its card says: no"
+                " catalogue gives it",
+                self.name,
+                ", ".join(foreign),
+            )
 
     def __repr__(self) -> str:
         return f"<GenerativeModel {self.name!r}: {', '.join(given.name for given in self.inputs)}>"

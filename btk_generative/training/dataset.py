@@ -17,10 +17,11 @@ from astropy.table import Table
 from tqdm import tqdm
 
 from btk_generative.errors import CatalogError, ConfigError, OutputError
+from btk_generative.inputs import is_presence
 from btk_generative.randomness import stream
 from btk_generative.runs.files import new_file, write_json
 from btk_generative.runs.workers import Workers
-from btk_generative.training.inputs import KNOWN, radius, require
+from btk_generative.training.inputs import CONDITIONS, radius, require
 from btk_generative.training.observation import add_noise, noise_power, psf_transfer, resampled
 from btk_generative.training.settings import DataSettings
 from btk_generative.training.sources import Galaxies, open_galaxies
@@ -99,7 +100,7 @@ class Dataset:
         """Returns the records' ``conditions``, ``[n, columns]``, as a table."""
         table = Table(np.asarray(values, dtype=np.float64), names=self.conditions)
         for name in self.conditions:
-            if name.endswith("_present"):
+            if is_presence(name):
                 table[name] = table[name] > 0.5
         return table
 
@@ -200,7 +201,7 @@ def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed:
     write_json(folder / _INDEX, index)
 
 
-_COLUMNS = (*KNOWN, "bulge_present", "disk_present")
+_COLUMNS = (*CONDITIONS, "bulge_present", "disk_present")
 
 
 def _make_shard(task: tuple[DataSettings, Path, int, int, Galaxies | None]) -> None:

@@ -6,25 +6,10 @@ import numpy as np
 from astropy.table import Table
 
 from btk_generative.errors import ConfigError
+from btk_generative.inputs import COMPONENTS, INPUTS, component_of, is_presence
 
-PARTS = ("bulge", "disk")
-COMPONENT = tuple(f"{part}_{name}" for part in PARTS for name in ("hlr", "q", "flux"))
-"""Conditions that a galaxy without that component lacks."""
-
-KNOWN = ("mag_auto", "flux_radius", "zphot", *COMPONENT)
+CONDITIONS = tuple(name for name in INPUTS if not is_presence(name) and name != "bulge_angle")
 """Every condition that a model can be trained on."""
-
-_LOGARITHMIC = ("flux_radius", "bulge_hlr", "disk_hlr", "bulge_flux", "disk_flux")
-_UNITS = {"mag_auto": "mag", "flux_radius": "pix", "bulge_hlr": "arcsec", "disk_hlr": "arcsec"}
-_DESCRIPTIONS = {
-    "mag_auto": "F814W magnitude",
-    "flux_radius": "half-light radius of SExtractor, pixels of 0.03 arcsec",
-    "zphot": "photometric redshift",
-    "hlr": "half-light radius, circularised",
-    "q": "axis ratio",
-    "flux": "F814W counts, mag = 25.94 - 2.5 log10 flux",
-    "present": "1 where there is one, else 0",
-}
 
 
 @dataclass(frozen=True)
@@ -69,7 +54,7 @@ class Inputs:
             if len(values) == 0:
                 raise ConfigError(f"conditions: no galaxy of the training data has '{name}'")
             low, high = np.quantile(values, [0.001, 0.999])
-            scaled = np.log10(values) if name in _LOGARITHMIC else values
+            scaled = np.log10(values) if INPUTS[name].logarithmic else values
             moments.append((scaled.mean(), max(scaled.std(), 1e-3), low, high))
         columns = np.array(moments, dtype=np.float32).astype(float).T
         return cls(tuple(names), *(tuple(column.tolist()) for column in columns))
@@ -77,7 +62,8 @@ class Inputs:
     @property
     def components(self) -> list[str]:
         """The components of which something is among the inputs."""
-        return [part for part in PARTS if any(name.startswith(part) for name in self.names)]
+        told = {component_of(name) for name in self.names}
+        return [part for part in COMPONENTS if part in told]
 
     @property
     def all_names(self) -> list[str]:
@@ -103,10 +89,10 @@ class Inputs:
         columns = []
         for name, mean, scale in zip(self.names, self.mean, self.scale, strict=True):
             value = values[name]
-            if name in _LOGARITHMIC:
+            if INPUTS[name].logarithmic:
                 value = ops.log(ops.maximum(value, 1e-6)) / float(np.log(10))
             value = ops.clip((value - mean) / scale, -5.0, 5.0)
-            part = name.split("_")[0]
+            part = component_of(name)
             columns.append(ops.where(there[part] > 0, value, 0.0) if part in there else value)
         return ops.stack([*columns, *there.values()], axis=1)
 
@@ -123,19 +109,24 @@ class Inputs:
     def missing(self) -> list[float]:
         """Returns the value that stands for each condition where a galaxy lacks it."""
         pairs = zip(self.names, self.mean, strict=True)
-        return [float(10**mean) if name in _LOGARITHMIC else mean for name, mean in pairs]
+        return [float(10**mean) if INPUTS[name].logarithmic else mean for name, mean in pairs]
 
     def card(self) -> list[dict]:
         """Returns the ``inputs`` of a model's card."""
-        rows = [
-            (name, _UNITS.get(name, ""), low, high, missing)
-            for name, low, high, missing in zip(
-                self.names, self.minimum, self.maximum, self.missing(), strict=True
-            )
+        limits = zip(self.minimum, self.maximum, self.missing(), strict=True)
+        rows = dict(zip(self.names, limits, strict=True))
+        rows |= {f"{part}_present": (0.0, 1.0, 0.0) for part in self.components}
+        return [
+            {
+                "name": name,
+                "unit": INPUTS[name].unit,
+                "minimum": low,
+                "maximum": high,
+                "missing": missing,
+                "description": INPUTS[name].description,
+            }
+            for name, (low, high, missing) in rows.items()
         ]
-        rows += [(f"{part}_present", "", 0.0, 1.0, 0.0) for part in self.components]
-        keys = ("name", "unit", "minimum", "maximum", "missing", "description")
-        return [dict(zip(keys, (*row, _describe(row[0])), strict=True)) for row in rows]
 
     def as_dict(self) -> dict:
         """Returns what rebuilds this: ``Inputs(**as_dict())``."""
@@ -150,7 +141,7 @@ def require(names: list[str], conditions: Table) -> None:
     """
     for name in names:
         if name not in conditions.colnames:
-            has = ", ".join(known for known in KNOWN if known in conditions.colnames)
+            has = ", ".join(known for known in CONDITIONS if known in conditions.colnames)
             raise ConfigError(
                 f"conditions: the catalogue has no '{name}' (it has {has}); bulge and disk "
                 "need the parametric fits, a file whose name ends in _fits.fits"
@@ -169,11 +160,6 @@ def radius(values: dict, numbers):
     """
     if "flux_radius" in values:
         return 0.03 * values["flux_radius"]
-    flux = [values[f"{part}_flux"] * values[f"{part}_present"] for part in PARTS]
-    square = sum(f * values[f"{part}_hlr"] ** 2 for f, part in zip(flux, PARTS, strict=True))
+    flux = [values[f"{part}_flux"] * values[f"{part}_present"] for part in COMPONENTS]
+    square = sum(f * values[f"{part}_hlr"] ** 2 for f, part in zip(flux, COMPONENTS, strict=True))
     return numbers.sqrt(square / (flux[0] + flux[1]))
-
-
-def _describe(name: str) -> str:
-    part, _, quantity = name.partition("_")
-    return f"{part}: {_DESCRIPTIONS[quantity]}" if part in PARTS else _DESCRIPTIONS[name]

@@ -92,11 +92,13 @@ class TrainSettings(StrictModel):
     @field_validator("conditions")
     @classmethod
     def _known_conditions(cls, names: list[str]) -> list[str]:
-        from btk_generative.training.inputs import KNOWN
+        from btk_generative.training.inputs import CONDITIONS
 
         for name in names:
-            if name not in KNOWN:
-                raise ValueError(f"there is no condition '{name}'; known are {', '.join(KNOWN)}")
+            if name not in CONDITIONS:
+                raise ValueError(
+                    f"there is no condition '{name}'; known are {', '.join(CONDITIONS)}"
+                )
         if len(set(names)) < len(names):
             raise ValueError("a condition is named twice")
         return names
