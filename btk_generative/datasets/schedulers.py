@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import islice
+from typing import Any
 
 from btk_generative.errors import ConfigError
 
@@ -38,7 +39,7 @@ def run_tasks(
     function: Callable,
     tasks: Iterable[tuple[int, tuple]],
     log: Callable[[str], None] = print,
-) -> Iterator[tuple[int, object]]:
+) -> Iterator[tuple[int, Any]]:
     """Calls a function for every task, in any order.
 
     Args:
