@@ -5,7 +5,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test lint coverage bench docs clean
+.PHONY: demo test doctest lint coverage bench docs clean
 
 demo: $(VENV)/.installed
 	rm -rf out
@@ -14,10 +14,17 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(MAKE) doctest
+
+# Only modules with examples: others would be imported for nothing.
+doctest: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q --doctest-modules \
+		$$(grep -rl --include='*.py' '>>>' btk_generative)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # slower than the tests alone
 coverage: $(VENV)/.installed-test

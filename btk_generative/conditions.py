@@ -313,7 +313,7 @@ def clip(conditions: Table, inputs) -> np.ndarray:
     """
     ratio, changed, inside = np.ones(len(conditions)), np.zeros(len(conditions), dtype=bool), {}
     given = {i.name: i for i in inputs if i.name in conditions.colnames and not is_presence(i.name)}
-    missing = {part: lacks(conditions, part) for part in COMPONENTS}
+    missing: dict[str | None, np.ndarray] = {p: lacks(conditions, p) for p in COMPONENTS}
     values = {name: in_unit(conditions[name], i.unit, name) for name, i in given.items()}
     fluxes = [f"{part}_flux" for part in COMPONENTS]
     both = set(fluxes) <= set(given)

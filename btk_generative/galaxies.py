@@ -84,7 +84,7 @@ class Galaxies:
         )
 
     def to_galsim(
-        self, flux: Sequence[float], gsparams: galsim.GSParams | None = None
+        self, flux: Iterable[float], gsparams: galsim.GSParams | None = None
     ) -> list[galsim.GSObject]:
         """Returns each galaxy's profile, turned to its position angle, as a GalSim object.
 
@@ -205,12 +205,14 @@ class GalaxySampler:
         start, stop, _ = rows.indices(len(candidates))
         rows = slice(start, stop)
         chosen = np.flatnonzero(candidates.drawn[rows])
-        if random_normal is None:
+        if random_normal is not None:
+            random_normal = random_normal[chosen]
+        elif keys is not None:
             keys = list(keys)
             keys = [(MORPHOLOGY, *keys[row]) for row in chosen]
             random_normal = normals(self.seed, keys, self.model.random_size)
         else:
-            random_normal = random_normal[chosen]
+            raise TypeError("what identifies the galaxies, keys or random_normal, has to be given")
         before = np.count_nonzero(candidates.drawn[:start])
         these = slice(before, before + len(chosen))
         encoded = {name: values[these] for name, values in candidates.encoded.items()}

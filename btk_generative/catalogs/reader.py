@@ -82,7 +82,7 @@ def read_catalog(
 def _filled(values):
     if not isinstance(values, np.ma.MaskedArray):
         return values
-    return values.astype(float).filled(np.nan)
+    return np.ma.filled(values.astype(float), np.nan)
 
 
 def _joined(parts):
@@ -107,7 +107,7 @@ def _format(source, name):
 def _in_units_of(source, name, low, high):
     """Returns a limit in the unit that the source has for the column."""
     unit, ours = source.units.get(name), unit_of(name)
-    if unit is None or agrees(unit, ours):
+    if unit is None or ours is None or agrees(unit, ours):
         return name, low, high
     in_our_units({name: np.ones(1)}, source.units, source.path)  # says so if it cannot be done
     return name, *np.sort(ours.to(unit, np.array([low, high])))

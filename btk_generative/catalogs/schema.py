@@ -269,10 +269,10 @@ def _typed(column: Column) -> Column | None:
     given = column.tolist()
     missing = np.array([v is None or (isinstance(v, float) and v != v) for v in given], dtype=bool)
     there = [value for value, gone in zip(given, missing, strict=True) if not gone]
-    kinds = {type(value) for value in there}
-    if len(kinds) != 1 or not issubclass(*kinds, str | bytes | bool | int | float):
+    kinds = list({type(value) for value in there})
+    if len(kinds) != 1 or not issubclass(kinds[0], str | bytes | bool | int | float):
         return None
-    empty = next(iter(kinds))()
+    empty = kinds[0]()
     data = np.array([empty if gone else v for v, gone in zip(given, missing, strict=True)])
     return MaskedColumn(data, mask=missing, **_notes(column)) if data.dtype.kind != "O" else None
 

@@ -80,7 +80,7 @@ def convert(rows: dict, path, sed_library=None) -> dict:
                 sed_library,
             )
     bulge = flux["bulge"]
-    total = sum(flux.values())
+    total = np.add.reduce(list(flux.values()))
     share = np.divide(bulge, total, out=np.zeros_like(bulge), where=total > 0)
     scale = 10 ** (0.4 * 22.5)
     return catsim_columns(

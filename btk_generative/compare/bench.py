@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 from btk.blend_batch import BlendBatch
-from btk.deblend import SepMultiBand
+from btk.deblend import Deblender, DeblendExample, SepMultiBand
 from btk.survey import get_surveys
 
-from btk_generative.compare.config import CompareConfig, DeblenderConfig, deblender_class
+from btk_generative.compare.config import Arm, CompareConfig, DeblenderConfig, deblender_class
 from btk_generative.compare.metrics import measure, reference_band, truth_rows
 from btk_generative.compare.twin import check_jax, fitted_twin
 from btk_generative.draw import GenerativeGenerator, ParametricGenerator, SurveyBatch
@@ -24,7 +24,7 @@ class Bench:
     Blend k is the same whichever blends were drawn before it, and in whichever process.
     """
 
-    def __init__(self, config: CompareConfig):
+    def __init__(self, config: CompareConfig) -> None:
         """Loads catalogue, model and deblenders.
 
         Args:
@@ -64,7 +64,7 @@ class Bench:
 
     def rows(self, blend: int) -> list[dict]:
         """Measures one blend: a row per source, arm, deblender and scene (blend or alone)."""
-        rows = []
+        rows: list[dict] = []
         batches = self.draw(blend)
         if len(batches[self.config.arms[0]].catalog_list[0]) == 0:  # a stamp without a galaxy
             return rows
@@ -76,7 +76,7 @@ class Bench:
             for arm, batch in by_arm.items():
                 for entry, deblender in self._deblenders:
                     example, message = _attempt(entry, deblender, batch)
-                    found = [{} for _ in batch.catalog_list[0]]
+                    found: list[dict] = [{} for _ in batch.catalog_list[0]]
                     if example is not None:
                         found = measure(batch, 0, example, self.band)
                     for galaxy, values in enumerate(found):
@@ -135,13 +135,13 @@ def first_alone(batch: BlendBatch) -> SurveyBatch:
     )
 
 
-def _needs(arms):
+def _needs(arms: list[Arm]) -> list[Arm]:
     return ["generative"] if "fitted" in arms else []
 
 
-def _build(entry: DeblenderConfig, most: int, bench: Bench):
+def _build(entry: DeblenderConfig, most: int, bench: Bench) -> Deblender:
     """The deblender of an entry; SEP, and what uses its positions, may find more than there are."""
-    options = dict(entry.model_extra)
+    options = entry.options()
     if entry.name.startswith("sep") or entry.positions == "detected":
         most = 2 * most + 2
     if entry.name == "sep" and not {"use_band", "use_mean"} & set(options):
@@ -149,7 +149,9 @@ def _build(entry: DeblenderConfig, most: int, bench: Bench):
     return deblender_class(entry.name)(most, **options)
 
 
-def _attempt(entry: DeblenderConfig, deblender, batch):
+def _attempt(
+    entry: DeblenderConfig, deblender: Deblender, batch: BlendBatch
+) -> tuple[DeblendExample | None, str]:
     """What a deblender makes of a batch of one blend, or why it failed."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from btk_generative.compare.config import CompareConfig
@@ -49,7 +50,8 @@ class Comparison:
         """
         pairs = self.pairs(deblender, arms, scene)
         if f"{metric.column}_0" not in pairs:
-            return paired_difference([], [], [], metric.statistic)
+            nothing = np.empty(0)
+            return paired_difference(nothing, nothing, nothing, metric.statistic)
         return paired_difference(
             pairs[f"{metric.column}_1"].to_numpy(float),
             pairs[f"{metric.column}_0"].to_numpy(float),

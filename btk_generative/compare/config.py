@@ -3,16 +3,19 @@
 import hashlib
 import inspect
 import json
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from btk_generative.draw.config import BlendsConfig
 
+if TYPE_CHECKING:
+    from btk.deblend import Deblender
+
 Arm = Literal["parametric", "generative", "fitted"]
 
 
-def deblender_class(name: str) -> type:
+def deblender_class(name: str) -> "type[Deblender]":
     """Returns the BTK deblender that a configuration calls by this name."""
     import btk.deblend
 
@@ -40,11 +43,11 @@ class DeblenderConfig(BaseModel):
     @model_validator(mode="after")
     def _arguments_exist(self):
         cls = deblender_class(self.name)
-        accepted = set(inspect.signature(cls.__init__).parameters)
+        accepted = set(inspect.signature(cls).parameters)
         if self.name == "scarlet":
-            accepted |= set(inspect.signature(cls.__mro__[1].__init__).parameters)
+            accepted |= set(inspect.signature(cls.__mro__[1]).parameters)
         accepted -= {"self", "max_n_sources", "options"}
-        for name in self.model_extra:
+        for name in self.options():
             if name not in accepted:
                 raise ValueError(
                     f"{self.name} has no argument '{name}'; "
@@ -52,11 +55,17 @@ class DeblenderConfig(BaseModel):
                 )
         return self
 
+    def options(self) -> dict[str, Any]:
+        """The arguments of the deblender's class."""
+        return dict(self.model_extra or {})
+
     @property
     def label(self) -> str:
         """Name in tables and figures."""
-        given = {} if self.positions == "truth" else {"positions": self.positions}
-        given |= self.model_extra
+        given: dict[str, Any] = {}
+        if self.positions != "truth":
+            given["positions"] = self.positions
+        given |= self.options()
         inside = ", ".join(f"{key}={value}" for key, value in given.items())
         return f"{self.name} ({inside})" if inside else self.name
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from btk.survey import get_surveys
@@ -20,6 +21,9 @@ from btk_generative.errors import ConfigError, OutputError
 from btk_generative.runs.files import new_file, write_json
 from btk_generative.runs.provenance import model_facts, versions
 from btk_generative.runs.workers import Workers
+
+if TYPE_CHECKING:
+    from btk_generative.compare.bench import Bench
 
 PART = 5
 """Blends in a part, which is what a killed run loses at most."""
@@ -156,7 +160,7 @@ def _measure(config, folder, jobs, progress, facts) -> Comparison:
     return comparison
 
 
-_BENCH = None  # of a process that works
+_BENCH: "Bench"  # of a process that works
 
 
 def _start(config: CompareConfig) -> None:

@@ -69,7 +69,7 @@ def _figures(comparison, folder) -> dict[str, list[tuple[str, Path]]]:
     metrics = {metric.column: metric for metric in comparison.metrics}
     curves = [metrics[key.format(comparison.band)] for key in _CURVES]
     first = comparison.config.deblenders[0].label
-    found = {"headline": [], "curves": [], "galleries": []}
+    found: dict[str, list[tuple[str, Path]]] = {"headline": [], "curves": [], "galleries": []}
     shown = [(kind, b) for kind, blends in gallery(comparison).items() for b in blends]
     with tqdm(total=1 + len(comparison.config.deblenders) + len(shown), desc="Report") as bar:
         path = folder / "headline"
@@ -112,8 +112,10 @@ def _page(comparison: Comparison, summary: pd.DataFrame, figures: dict) -> dict:
         "deblenders": [_deblender(comparison, summary, d.label) for d in config.deblenders],
         "figures": figures,
         "failures": [
-            (*key, f"{row['sum']} of {row['size']}")
-            for key, row in counted.agg(["sum", "size"]).iterrows()
+            (deblender, scene, arm, f"{failed} of {tried}")
+            for deblender, scene, arm, failed, tried in counted.agg(["sum", "size"])
+            .reset_index()
+            .itertuples(index=False, name=None)
         ],
         "messages": list(messages.items()),
     }

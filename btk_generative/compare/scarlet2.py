@@ -1,5 +1,7 @@
 """A BTK deblender that fits scarlet2's model."""
 
+from typing import Any
+
 import galsim
 import numpy as np
 from astropy.table import Table
@@ -56,9 +58,15 @@ class Scarlet2Deblender(Deblender):
     ``iterations``.
 
     Example:
-        >>> deblender = bg.compare.Scarlet2Deblender(max_n_sources=batch.max_n_sources)
-        >>> deblender(batch).deblended_images.shape
-        (8, 4, 6, 120, 120)
+        >>> import btk, btk_generative as bg
+        >>> sampling = btk.sampling_functions.DefaultSampling(max_number=2, stamp_size=12, seed=1)
+        >>> survey = btk.survey.get_surveys("HSC")
+        >>> blends = bg.ParametricGenerator(
+        ...     bg.catalogs.mock_catsim(50, seed=0), sampling, survey, batch_size=1, seed=1
+        ... )
+        >>> deblender = Scarlet2Deblender(max_n_sources=2, box=41, max_iter=5)
+        >>> deblender(next(blends)).deblended_images.shape
+        (1, 2, 5, 71, 71)
     """
 
     def __init__(
@@ -98,9 +106,9 @@ class Scarlet2Deblender(Deblender):
         from btk_generative.compare.scarlet2_fit import Settings
 
         self._settings = Settings(box, components, monotonic, max_iter, e_rel, thresh, min_snr)
-        self._frames = (None, None, None)
+        self._frames: tuple[Any, Any, Any] = (None, None, None)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_frames": (None, None, None)}
 
     def batch_call(self, blend_batch: BlendBatch, njobs: int = 1, **kwargs) -> DeblendBatch:

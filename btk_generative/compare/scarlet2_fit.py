@@ -120,10 +120,12 @@ def fit(settings: Settings, renderer, data, weights, centers, present) -> Fit:
         ).mean((2, 3))
         colour = jnp.maximum(peak, 0.01 * jnp.abs(peak).max(1, keepdims=True)) + 1e-6
         colour /= jnp.linalg.norm(colour, axis=1, keepdims=True)
-        combined = [
-            jnp.einsum("b,byx->yx", colour[k], cut(relative * data, k)) for k in range(len(centers))
-        ]
-        combined = jnp.stack(combined)
+        combined = jnp.stack(
+            [
+                jnp.einsum("b,byx->yx", colour[k], cut(relative * data, k))
+                for k in range(len(centers))
+            ]
+        )
         y, x = jnp.mgrid[-half : half + 1, -half : half + 1]
         core = y**2 + x**2 <= _CORE**2
         smooth = project_rings(_symmetric(_smoothed(combined)))
@@ -179,7 +181,7 @@ def fit(settings: Settings, renderer, data, weights, centers, present) -> Fit:
     spectra, morphologies, footprint = initialise()
     exists = jnp.any(footprint, axis=(1, 2))
     spectra, morphologies = solve_spectra(spectra, morphologies)
-    state = (0, spectra, morphologies, morphologies, 1.0, jnp.inf)
+    state = (jnp.asarray(0), spectra, morphologies, morphologies, 1.0, jnp.inf)
     iterations, spectra, morphologies = jax.lax.while_loop(unfinished, step, state)[:3]
     spectra, morphologies = solve_spectra(spectra, morphologies)
 
@@ -253,7 +255,7 @@ def _monotone(half: int):
         _, rings = jax.lax.scan(limit, center, (outwards, in_ring, *taps, *weights))
         rings = jnp.where(own, jnp.moveaxis(rings, 0, -1), 0)
         wide = jnp.pad(rings, [(0, 0)] * 3 + [(half + 1, 0)])
-        whole = sum(jnp.rot90(wide[k], -k, axes=(1, 2)) for k in range(4))
+        whole = sum((jnp.rot90(wide[k], -k, axes=(1, 2)) for k in range(4)), start=jnp.asarray(0))
         return whole.at[:, half, half].set(images[:, half, half])
 
     return project

@@ -69,7 +69,8 @@ def paired_difference(
     values, baseline, blend = values[good], baseline[good], blend[good]
     summary = _summary(statistic)
     if len(values) == 0:
-        return Difference(*[np.nan] * 5, 0, 0)
+        nan = np.nan
+        return Difference(nan, nan, nan, nan, nan, 0, 0)
     change = values - baseline
     low, high = interval(change, blend, statistic, seed)
     return Difference(

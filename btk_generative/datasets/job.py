@@ -3,7 +3,9 @@
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -71,10 +73,11 @@ def generate(
                 ) from error
         done = manifest.finished(store, config.shards)
     if failures:
-        number, error = min(failures.items())
+        first = min(failures)
         raise GenerativeError(
-            f"{len(failures)} shards failed, the first of them {number}:"
-            f" {type(error).__name__}: {error}. The same command tries them again"
+            f"{len(failures)} shards failed, the first of them {first}:"
+            f" {type(failures[first]).__name__}: {failures[first]}. The same command tries them"
+            " again"
         )
     return {"drawn": len(missing), "complete": len(done), "shards": config.shards}
 
@@ -82,12 +85,14 @@ def generate(
 def _draw(config, store, shards, alone, bar) -> dict[int, Exception]:
     """Draws shards and returns the errors of those that failed, but raises a user's mistake."""
     common = (uuid.uuid4().hex, config.model_dump_json(), store.url)
+    results: Iterator[tuple[int, Any]]
     if alone:
         results = ((number, draw_shard(*common, number)) for number in shards)
     else:
         tasks = ((number, (*common, number)) for number in shards)
         results = run_tasks(config.scheduler, config.workers, draw_shard, tasks, bar.write)
-    failures, drawn, started = {}, 0, time.monotonic()
+    failures: dict[int, Exception] = {}
+    drawn, started = 0, time.monotonic()
     for number, result in results:
         if isinstance(result, GenerativeError):
             raise result

@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -14,6 +15,11 @@ from btk_generative.datasets import layout, manifest
 from btk_generative.datasets.store import Store
 from btk_generative.errors import OutputError
 from btk_generative.runs.processes import Lock
+
+if TYPE_CHECKING:
+    import pyarrow.dataset
+    import tensorflow as tf
+    import torch
 
 _OPEN_FILES = 16
 _SHUFFLED_TOGETHER = 8  # shards whose blends are mixed; as many files are open
@@ -31,7 +37,7 @@ class Blend:
     """Truth, a row for each galaxy."""
 
 
-def open_dataset(folder, survey: str | None = None) -> "BlendDataset":
+def open_dataset(folder: str | os.PathLike, survey: str | None = None) -> "BlendDataset":
     """Opens a data set that `btk-generative generate` wrote.
 
     Args:
@@ -58,7 +64,7 @@ class BlendDataset:
         survey: Name of the survey whose images are read.
     """
 
-    def __init__(self, folder, survey: str | None = None):
+    def __init__(self, folder: str | os.PathLike, survey: str | None = None) -> None:
         self._store = Store(folder)
         self.manifest = manifest.read(self._store)
         shape = manifest.read_as(manifest.Shape, self._store)
@@ -73,7 +79,8 @@ class BlendDataset:
         self.survey = survey
         self._shards, self._per_shard = shape.shards, shape.blends_per_shard
         self._isolated = shape.isolated
-        self._files, self._process, self._lock = OrderedDict(), os.getpid(), Lock()
+        self._files: OrderedDict[int, h5py.File] = OrderedDict()
+        self._process, self._lock = os.getpid(), Lock()
         missing = self._shards - len(manifest.finished(self._store, self._shards))
         if missing:
             raise OutputError(
@@ -94,11 +101,11 @@ class BlendDataset:
             isolated = file["isolated_images"][row, : len(catalog)] if self._isolated else None
             return Blend(file["blend_images"][row], isolated, catalog)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": OrderedDict()}
 
     @property
-    def truth(self):
+    def truth(self) -> "pyarrow.dataset.Dataset":
         """The truth catalogue of all blends, a `pyarrow.dataset.Dataset`.
 
         It is read by column and row group: ``dataset.truth.to_table(columns=["i_ab"])``.
@@ -140,7 +147,7 @@ class BlendDataset:
         if pending:
             yield self._batch(pending)
 
-    def to_tensorflow(self, batch_size: int, shuffle_seed: int | None = None):
+    def to_tensorflow(self, batch_size: int, shuffle_seed: int | None = None) -> "tf.data.Dataset":
         """Returns `batches` as a `tf.data.Dataset` of dictionaries of tensors."""
         import tensorflow as tf
 
@@ -152,7 +159,9 @@ class BlendDataset:
             lambda: self.batches(batch_size, shuffle_seed), output_signature=signature
         ).prefetch(tf.data.AUTOTUNE)
 
-    def to_torch(self, batch_size: int, shuffle_seed: int | None = None):
+    def to_torch(
+        self, batch_size: int, shuffle_seed: int | None = None
+    ) -> "torch.utils.data.IterableDataset":
         """Returns `batches` as a `torch.utils.data.IterableDataset` of dictionaries of tensors.
 
         The workers of a `torch.utils.data.DataLoader` (with ``batch_size=None``) share the shards.
@@ -163,7 +172,7 @@ class BlendDataset:
         dataset = self
 
         class Batches(IterableDataset):
-            def __iter__(self):
+            def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
                 worker = get_worker_info()
                 part, parts = (worker.id, worker.num_workers) if worker else (0, 1)
                 for batch in dataset.batches(batch_size, shuffle_seed, part, parts):

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from btk_generative.errors import ConfigError, need
 
@@ -54,7 +55,7 @@ def run_tasks(
     function: Callable,
     tasks: Iterable[tuple[int, tuple]],
     log: Callable[[str], None] = print,
-) -> Iterator[tuple[int, object]]:
+) -> Iterator[tuple[int, Any]]:
     """Calls a function for every task, in any order.
 
     Args:

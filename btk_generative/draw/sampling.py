@@ -30,6 +30,9 @@ class IndexedSampling(SamplingFunction):
         blend: Index of the blend that the next call samples.
 
     Example:
+        >>> import btk, btk_generative as bg
+        >>> catalog = bg.catalogs.mock_catsim(100, seed=0)
+        >>> survey = btk.survey.get_surveys("LSST")
         >>> sampling = IndexedSampling(btk.sampling_functions.DefaultSampling(seed=1))
         >>> theirs = btk.draw_blends.CatsimGenerator(catalog, sampling, survey)
         >>> ours = bg.GenerativeGenerator(catalog, sampling, survey)

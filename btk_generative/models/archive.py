@@ -13,7 +13,6 @@ import posixpath
 import re
 import tarfile
 import zlib
-from pathlib import Path
 
 from btk_generative.errors import ModelError
 
@@ -30,7 +29,7 @@ _ALLOWED = re.compile(
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
-def read_file(path: str | Path) -> bytes:
+def read_file(path: str | os.PathLike) -> bytes:
     """Returns the bytes of a model's file.
 
     Raises:
@@ -59,7 +58,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def unpack(content: bytes, path: str | Path) -> dict[str, bytes]:
+def unpack(content: bytes, path: str | os.PathLike) -> dict[str, bytes]:
     """Returns the files in a model's archive.
 
     Args:
@@ -95,7 +94,7 @@ def unpack(content: bytes, path: str | Path) -> dict[str, bytes]:
         ) from error
 
 
-def reject_pointer(content: bytes, path: str | Path) -> None:
+def reject_pointer(content: bytes, path: str | os.PathLike) -> None:
     """Raises a `ModelError` if some bytes are a Git LFS pointer in place of a model."""
     if content.startswith(_POINTER):
         raise ModelError(
@@ -105,8 +104,9 @@ def reject_pointer(content: bytes, path: str | Path) -> None:
         )
 
 
-def _read(archive: tarfile.TarFile, path) -> dict[str, bytes]:
-    files, total = {}, 0
+def _read(archive: tarfile.TarFile, path: str | os.PathLike) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    total = 0
     for count, member in enumerate(archive, start=1):
         name = posixpath.normpath(member.name)
         total += member.size
@@ -129,7 +129,9 @@ def _read(archive: tarfile.TarFile, path) -> dict[str, bytes]:
             )
         if name in files:
             raise ModelError(f"{path} holds {member.name!r} twice; not opened")
-        files[name] = archive.extractfile(member).read()
+        content = archive.extractfile(member)
+        assert content is not None  # of a regular file
+        files[name] = content.read()
     return files
 
 

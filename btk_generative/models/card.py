@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import astropy.units as u
 import pydantic
-from pydantic import Field, PositiveFloat, StringConstraints
+from pydantic import Field, PositiveFloat, StringConstraints, WrapValidator
 from pydantic.dataclasses import dataclass
 
 from btk_generative.errors import ModelError
@@ -30,6 +30,11 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 _CONFIG = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+def _unless_given(bound: float) -> WrapValidator:
+    """Returns what puts an infinite bound, which a card cannot write, in the place of null."""
+    return WrapValidator(lambda value, validate: bound if value is None else validate(value))
+
+
 @dataclass(frozen=True, config=_CONFIG)
 class ModelInput:
     """A condition that a model takes: a column of its name in the table of conditions."""
@@ -40,10 +45,10 @@ class ModelInput:
     unit: Annotated[str, StringConstraints(max_length=50)] = ""
     """Unit as astropy writes it; empty for a pure number."""
 
-    minimum: float | None = None
+    minimum: Annotated[float, _unless_given(-math.inf)] = -math.inf
     """Smallest value that the model was trained on; minus infinity where it is not known."""
 
-    maximum: float | None = None
+    maximum: Annotated[float, _unless_given(math.inf)] = math.inf
     """Largest value that the model was trained on; infinity where it is not known."""
 
     missing: Annotated[float, Field(ge=-1e38, le=1e38)] | None = None
@@ -52,17 +57,15 @@ class ModelInput:
     description: str = ""
     """What it is, in a line."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             u.Unit(self.unit)
         except Exception as error:  # astropy computes what it reads, and may fail in any way
             raise ValueError(f"unit '{self.unit}' of input '{self.name}' is unknown") from error
-        low = -math.inf if self.minimum is None else self.minimum
-        high = math.inf if self.maximum is None else self.maximum
-        if low > high:
-            raise ValueError(f"input '{self.name}' has minimum {low} above maximum {high}")
-        object.__setattr__(self, "minimum", low)
-        object.__setattr__(self, "maximum", high)
+        if self.minimum > self.maximum:
+            raise ValueError(
+                f"input '{self.name}' has minimum {self.minimum} above maximum {self.maximum}"
+            )
 
 
 class Card(pydantic.BaseModel):
@@ -70,7 +73,7 @@ class Card(pydantic.BaseModel):
 
     model_config = _CONFIG
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema")
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     description: Text
     inputs: list[ModelInput] = Field(max_length=MAX_INPUTS)
@@ -85,7 +88,7 @@ class Card(pydantic.BaseModel):
     files: dict[str, str] = {}
 
 
-def parse(card: dict, path) -> Card:
+def parse(card: dict, path: object) -> Card:
     """Returns the card that a dictionary holds.
 
     Raises:
@@ -112,7 +115,7 @@ def parse(card: dict, path) -> Card:
     return parsed
 
 
-def read(content: bytes, path) -> dict:
+def read(content: bytes, path: object) -> dict:
     """Returns the dictionary in the bytes of a `model.json`.
 
     Raises:

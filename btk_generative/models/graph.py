@@ -249,7 +249,7 @@ def canonical(graph_def, inputs: list[str], outputs: list):
             waiting += [node_name(source) for source in reversed(nodes[name].input)]
     names = dict(zip(inputs, inputs, strict=True))
     names |= {name: f"n{index}" for index, name in enumerate(order) if name not in names}
-    frames = {}
+    frames: dict[bytes, bytes] = {}
     part = type(graph_def)(versions=graph_def.versions, library=graph_def.library)
     for name in order:
         node = part.node.add()

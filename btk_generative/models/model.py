@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from astropy.table import MaskedColumn, Table
@@ -83,7 +84,7 @@ class GenerativeModel:
     def _network(self) -> Graph:
         return self._load()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
 
     def sample(
@@ -218,9 +219,8 @@ class GenerativeModel:
         n = CHUNK + 3
         rng = np.random.default_rng(0)
         conditions = Table()
-        parts = sorted(
-            {component_of(i.name) for i in self.inputs if i.missing is not None} - {None}
-        )
+        known = {component_of(i.name) for i in self.inputs if i.missing is not None}
+        parts = sorted(part for part in known if part is not None)
         lacking = rng.permutation(np.arange(n) % (len(parts) + 1))
         for given in self.inputs:
             if is_presence(given.name):
@@ -228,9 +228,9 @@ class GenerativeModel:
             if not np.isfinite([given.minimum, given.maximum]).all():
                 raise ModelError(f"model '{self.name}': the domain of '{given.name}' is not given")
             values = rng.permutation(np.linspace(given.minimum, given.maximum, n))
-            mask = np.zeros(n, dtype=bool)
-            if given.missing is not None and len(parts) > 1 and component_of(given.name):
-                mask = lacking == parts.index(component_of(given.name))
+            mask, part = np.zeros(n, dtype=bool), component_of(given.name)
+            if given.missing is not None and len(parts) > 1 and part is not None:
+                mask = np.equal(lacking, parts.index(part))
             conditions[given.name] = MaskedColumn(values, mask=mask, unit=given.unit or None)
         random_normal = rng.standard_normal((n, self.random_size))
         drawn = self.sample(conditions, random_normal=random_normal)
@@ -276,11 +276,13 @@ class GenerativeModel:
 
     def _values(self, conditions: Table) -> dict[str, np.ma.MaskedArray]:
         """Returns every input in the model's unit, float64, masked where a galaxy lacks it."""
-        absent = {part: lacks(conditions, part) for part in COMPONENTS}
+        absent: dict[str | None, np.ndarray] = {p: lacks(conditions, p) for p in COMPONENTS}
         values, needed = {}, []
+        column: np.ndarray
+        mask: np.ndarray | bool
         for given in self.inputs:
             name, known = given.name, INPUTS.get(given.name)
-            if is_presence(name):
+            if known and is_presence(name):
                 column, mask = ~absent[known.component], False
             elif name in conditions.colnames:
                 column = in_unit(conditions[name], given.unit, name)

@@ -26,7 +26,7 @@ class LightProfiles:
     oriented: bool = True
     """Whether the major axis of every profile lies along +x."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images = np.asarray(self.images, dtype=np.float32)
         scale = np.asarray(self.pixel_scale, dtype=np.float64)
         if images.ndim != 3 or images.shape[1] != images.shape[2]:

@@ -267,10 +267,10 @@ def _shapes(graph_def, names, inputs, path) -> dict[str, tuple[int, ...]]:
             fed[tensor] = np.ones(shape, tensor.dtype.as_numpy_dtype)
         found = {name: session.run(tf.shape(graph.get_tensor_by_name(name)), fed) for name in names}
     shapes = {name: tuple(map(int, shape)) for name, shape in found.items()}
-    for name, shape in shapes.items():
-        if CHUNK not in shape:
+    for name, found_shape in shapes.items():
+        if CHUNK not in found_shape:
             raise ModelError(
-                f"{path}: random numbers '{name}' of shape {list(shape)} are not per galaxy"
+                f"{path}: random numbers '{name}' of shape {list(found_shape)} are not per galaxy"
             )
     return shapes
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class GraphRenderer(SurveyRenderer):
     def __init__(self, psfs, pixel_scale: float, stamp_size: int):
         """Prepares the transfer functions; see `SurveyRenderer`."""
         super().__init__(psfs, pixel_scale, stamp_size)
-        self._graphs = {}
+        self._graphs: dict[int, Callable] = {}
 
     def _part(self) -> list:
         return []

@@ -12,6 +12,7 @@ here they are real, only rows with light are transformed, and the kernel is divi
 transfer functions beforehand. `benchmarks/bench_nufft.py` compares the two.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,9 @@ class Tables(NamedTuple):
     """Weights from `wings.weights`."""
 
 
-def spreading_kernel(oversampling: float) -> tuple[np.ndarray, "np.ufunc"]:
+def spreading_kernel(
+    oversampling: float,
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Returns the kernel that spreads a point over a grid, and its Fourier transform.
 
     It is the 'exponential of semicircle' of Barnett, Magland and af Klinteberg 2019,
@@ -92,7 +95,7 @@ def spreading_kernel(oversampling: float) -> tuple[np.ndarray, "np.ufunc"]:
     nodes, weights = np.polynomial.legendre.leggauss(64)
     nodes, weights = nodes * WIDTH / 2, weights * WIDTH / 2 * kernel(nodes * WIDTH / 2)
 
-    def transform(frequency):
+    def transform(frequency: np.ndarray) -> np.ndarray:
         return np.cos(2 * np.pi * np.multiply.outer(frequency, nodes)) @ weights
 
     # The weights of a point miss their sum by up to 1e-5; with it exact, so is the flux.
@@ -138,9 +141,9 @@ def _spread(image, centre, slope, limit, table, row0, size, grid):
                 weight_y = table[ny, n] + ry * (table[ny + _index(1), n] - table[ny, n])
                 for m in range(_index(WIDTH)):
                     grid[row + n, column + m] += weight_y * weight_x[m]
-    for row in range(grid.shape[0]):
+    for y_grid in range(grid.shape[0]):
         for m in range(WIDTH):
-            grid[row, m] += grid[row, size + m]
+            grid[y_grid, m] += grid[y_grid, size + m]
 
 
 @_compiled

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import galsim
 import numpy as np
+from numba.typed import List
 
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
@@ -75,7 +76,8 @@ class SurveyRenderer:
         while whole[-1] < self._greatest:
             whole.append(fast_size(whole[-1] * 1.06, multiple))
         self._whole_sizes = np.array(whole)
-        self._boxes, self._numbers = None, {}
+        self._boxes: List | None = None
+        self._numbers: dict[tuple[str, int], int] = {}
         self._lock = Lock()
         self._cores = self._part()
 
@@ -212,8 +214,9 @@ class SurveyRenderer:
 
     def _number(self, kind: str, size: int) -> int:
         if (kind, size) not in self._numbers:
-            self._boxes = loops.extended(self._boxes, self._make_box(kind, size))
-            self._numbers[kind, size] = len(self._boxes) - 1
+            boxes = loops.extended(self._boxes, self._make_box(kind, size))
+            self._boxes = boxes
+            self._numbers[kind, size] = len(boxes) - 1
         return self._numbers[kind, size]
 
     def _make_box(self, kind: str, size: int) -> loops.Box:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from btk_generative.errors import ConfigError, suggest
 from btk_generative.runs.documents import MAX_BYTES, MAX_DEPTH, read_yaml
@@ -21,7 +22,9 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def load_config(path: str | Path, schema: type[Schema], overrides: list[str] | None = None):
+def load_config(
+    path: str | Path, schema: type[Schema], overrides: list[str] | None = None
+) -> Schema:
     """Reads a YAML file into a schema.
 
     Args:
@@ -88,7 +91,7 @@ def _override(values: dict, override: str) -> None:
         raise ConfigError(f"--set {override[:_LONG]}: the value is not YAML: {error}") from error
 
 
-def _explain(problem: dict, schema: type[BaseModel]) -> str:
+def _explain(problem: ErrorDetails, schema: type[BaseModel]) -> str:
     """Returns one validation error as a phrase that names the key and what it may be."""
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -109,15 +112,15 @@ def shortened(value: Any) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
-def phrase(problem: dict) -> str:
+def phrase(problem: ErrorDetails) -> str:
     """Returns what pydantic says of a value, as a part of a sentence."""
     message = problem["msg"].removeprefix("Value error, ")
     return message[0].lower() + message[1:]
 
 
-def _field_schema(schema: type[BaseModel], name: str) -> type[BaseModel]:
+def _field_schema(schema: type[BaseModel], name: int | str) -> type[BaseModel]:
     """Returns the schema of a nested part, or the one given where the part has none."""
-    if name not in getattr(schema, "model_fields", {}):
+    if not isinstance(name, str) or name not in getattr(schema, "model_fields", {}):
         return schema
     annotation = schema.model_fields[name].annotation
     for option in (annotation, *get_args(annotation)):

@@ -73,40 +73,41 @@ def _check_size(content: bytes) -> None:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        seen = set()
-        key = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"key {key!r} is given twice")
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"key {key!r} is given twice")
+        values[key] = value
     return values
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which counts what it makes and refuses a key that is given twice."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
         self._depth = self._items = 0
-        self._items_of = {}
+        self._items_of: dict[yaml.Node | None, int] = {}
 
     def compose_node(self, parent, index):
         event, before = self.peek_event(), self._items
+        mark = event.start_mark
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, _TOO_DEEP, event.start_mark)
+            raise yaml.composer.ComposerError(None, None, _TOO_DEEP, mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if node not in self._items_of:
                 why = f"alias '*{event.anchor}' stands inside what it stands for"
-                raise yaml.composer.ComposerError(None, None, why, event.start_mark)
+                raise yaml.composer.ComposerError(None, None, why, mark)
             self._items += self._items_of[node]
         else:
             self._items += 1
             self._items_of[node] = self._items - before
         if self._items > MAX_ITEMS:
             why = f"there are more than {MAX_ITEMS} values, aliases counted each time"
-            raise yaml.composer.ComposerError(None, None, why, event.start_mark)
+            raise yaml.composer.ComposerError(None, None, why, mark)
         return node
 
     def construct_mapping(self, node, deep=False):

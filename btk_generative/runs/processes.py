@@ -7,7 +7,7 @@ import weakref
 
 from btk_generative.errors import ConfigError
 
-_locks = weakref.WeakSet()
+_locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 _forked_with_jax = False
 
 
@@ -18,7 +18,7 @@ class Lock:
     it, and cannot be pickled. This one is free in a forked process, and is pickled as a new one.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._free()
         _locks.add(self)
 
@@ -28,10 +28,10 @@ class Lock:
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._lock.release()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Lock"], tuple[()]]:
         return Lock, ()
 
 

@@ -5,7 +5,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import Any, NoReturn
 
 
 class Workers:
@@ -78,6 +79,11 @@ def _begin(start: Callable[..., None] | None, arguments: tuple) -> None:
     """Starts a worker, which ends with its parent, even with one that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if start is not None:
         start(*arguments)
+
+
+def _end_with(parent: BaseProcess) -> NoReturn:
+    parent.join()
+    os._exit(1)

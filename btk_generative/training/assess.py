@@ -72,7 +72,10 @@ def assess(data: Dataset, batches: list, draw, vae, seed: int) -> Results:
         seed: Of the noise.
     """
     rng = np.random.default_rng(seed)
-    measured, chi, latents, shown = [], [], [], []
+    measured: list[list[tuple[float, float, float]]] = []
+    latents: list[np.ndarray] = []
+    shown: list[np.ndarray] = []
+    chi_squares: list[np.ndarray] = []
     bar = tqdm(total=sum(len(r) for r, _ in batches), desc="Testing", unit="galaxy", disable=None)
     with bar:
         for records, inputs in batches:
@@ -83,7 +86,7 @@ def assess(data: Dataset, batches: list, draw, vae, seed: int) -> Results:
                 measured.append([_moments(im, record["pixel_scale"]) for im in pair])
             if vae is not None:
                 for array, new in zip(
-                    (latents, shown, chi), _reconstruct(vae, inputs, records), strict=True
+                    (latents, shown, chi_squares), _reconstruct(vae, inputs, records), strict=True
                 ):
                     array.append(new)
             bar.update(len(records))
@@ -91,13 +94,9 @@ def assess(data: Dataset, batches: list, draw, vae, seed: int) -> Results:
     conditions = data.table_of(records["conditions"])
     magnitude = np.asarray(conditions["mag_auto"])
     bins = [
-        np.flatnonzero((magnitude >= a) & (magnitude < b))
+        (rows, a, b)
         for a, b in itertools.pairwise(_MAGNITUDES)
-    ]
-    bins = [
-        (rows, *pair)
-        for rows, pair in zip(bins, itertools.pairwise(_MAGNITUDES), strict=True)
-        if len(rows)
+        if len(rows := np.flatnonzero((magnitude >= a) & (magnitude < b)))
     ]
     some = {"image": records["image"][:SHOWN]}
     table = None
@@ -105,7 +104,7 @@ def assess(data: Dataset, batches: list, draw, vae, seed: int) -> Results:
         model, power = np.concatenate(shown)[:SHOWN], records["power"][:SHOWN]
         white = np.fft.rfft2(some["image"] - model) / np.sqrt(power)
         some |= {"model": model, "residual": np.fft.irfft2(white, s=model.shape[1:])}
-        chi = np.concatenate(chi)
+        chi = np.concatenate(chi_squares)
         table = Table(
             rows=[(a, b, len(rows), chi[rows].mean(), np.median(chi[rows])) for rows, a, b in bins],
             names=("brighter_limit", "fainter_limit", "galaxies", "mean", "median"),

@@ -1,5 +1,6 @@
 """Named conditions as the standardised numbers that a network takes."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -133,7 +134,7 @@ class Inputs:
         return asdict(self)
 
 
-def require(names: list[str], conditions: Table) -> None:
+def require(names: Sequence[str], conditions: Table) -> None:
     """Checks that galaxies have the named conditions.
 
     Raises:

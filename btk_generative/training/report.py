@@ -1,6 +1,7 @@
 """The page that a training leaves behind."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -34,7 +35,7 @@ def write_report(
         draw: Function of encoded conditions that returns profiles and fluxes.
         flow: On the latent space, None for a GAN.
     """
-    seen = results.chi_square is not None
+    seen, latents = results.chi_square is not None, results.latents
     write_page(
         path,
         "training/report.html",
@@ -44,7 +45,9 @@ def write_report(
         curves=_curves(history),
         reconstructions=_reconstructions(results.shown) if seen else None,
         samples=_samples(scales, results, draw),
-        corner=_corner(results, flow) if flow is not None else None,
+        corner=_corner(latents, results.contexts, flow)
+        if flow is not None and latents is not None
+        else None,
     )
 
 
@@ -112,15 +115,15 @@ def _samples(scales: Scales, results: Results, draw) -> Figure:
     return figure
 
 
-def _corner(results: Results, flow) -> Figure:
+def _corner(latents: np.ndarray, contexts: np.ndarray, flow: Any) -> Figure:
     """Shows pairs of latent dimensions: test galaxies, the flow, the prior."""
-    count, size = results.latents.shape
+    count, size = latents.shape
     rng = np.random.default_rng(0)
     normal = rng.standard_normal((count, size)).astype("f4")
-    drawn = flow.sample(*map(ops.convert_to_tensor, (normal, results.contexts)))
+    drawn = flow.sample(*map(ops.convert_to_tensor, (normal, contexts)))
     drawn = ops.convert_to_numpy(drawn)
     # a dimension that galaxies do not use has the prior's variance in every posterior
-    used = np.argsort(-np.abs(np.corrcoef(results.latents.T) - np.eye(size)).sum(0))[:_CORNER]
+    used = np.argsort(-np.abs(np.corrcoef(latents.T) - np.eye(size)).sum(0))[:_CORNER]
     n = len(used)
     figure, axes = _figure(n, n, 9, 9)
     grid = np.linspace(-4, 4, 41)
@@ -134,11 +137,11 @@ def _corner(results: Results, flow) -> Figure:
             if i == j:
                 normal = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi)
                 axis.plot(grid, normal, color="0.6")
-                for values in (results.latents, drawn):
+                for values in (latents, drawn):
                     axis.hist(values[:, a], grid, density=True, histtype="step")
                 continue
             axis.plot(*rng.standard_normal((2, count)), ".", ms=1, color="0.8")
-            axis.plot(results.latents[:, b], results.latents[:, a], ".", ms=1.5)
+            axis.plot(latents[:, b], latents[:, a], ".", ms=1.5)
             axis.plot(drawn[:, b], drawn[:, a], ".", ms=1.5)
             axis.set(xlim=(-4, 4), ylim=(-4, 4))
     return figure

@@ -89,7 +89,8 @@ def read_run(folder: Path) -> tuple[VaeTraining | GanTraining, Scales]:
         scales = json.loads((folder / _SCALES).read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: holds no training ({error})") from error
-    settings = {"vae": VaeTraining, "gan": GanTraining}[settings["kind"]].model_validate(settings)
+    kinds: dict[str, type[VaeTraining | GanTraining]] = {"vae": VaeTraining, "gan": GanTraining}
+    settings = kinds[settings["kind"]].model_validate(settings)
     inputs = {key: tuple(value) for key, value in scales["inputs"].items()}
     source = scales.get("source", "rows not known")  # of version 0.1
     return settings, Scales(Inputs(**inputs), tuple(scales["log_flux"]), source)

@@ -1,5 +1,6 @@
 """Galaxies to train on: HST images, drawings of parametric fits, mock galaxies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +56,8 @@ class Galaxies:
     angle: np.ndarray | None
     """From +x to the major axis, radians, shape ``[n]``; None without parametric fits."""
 
-    view: object
-    """Function of (row, seed, least width of the image in arcsec) that returns a `View`."""
+    view: Callable[[int, int, float], View]
+    """Function of (row, seed, least width of the image in arcsec)."""
 
     source: str = ""
     """The catalogue, how many of its rows, and from which on."""
@@ -117,7 +118,7 @@ def _real(path: Path, exclusion_level: str) -> Galaxies:
     """Images of a `galsim.RealGalaxyCatalog`; parametric fits are used where they are there."""
     beside = path.with_name(path.name.replace(".fits", "_fits.fits"))
     table = _read_table(beside) if beside.exists() else None
-    if table is not None and all(name in table.dtype.names for name in FIT_COLUMNS):
+    if table is not None and set(FIT_COLUMNS) <= set(table.dtype.names or ()):
         catalog = open_cosmos(path, True, exclusion_level)
         rows, real = catalog.orig_index, catalog.real_cat
         records = catalog.param_cat[rows]
@@ -202,7 +203,9 @@ def _bare_conditions(real: galsim.RealGalaxyCatalog, table: np.ndarray | None) -
     """What a catalogue without fits says: the magnitude, and perhaps radius and redshift."""
     conditions = Table()
     conditions["mag_auto"] = Column(np.asarray(real.mag, dtype=np.float64), unit=u.mag)
-    names = {} if table is None else {name.lower(): name for name in table.dtype.names}
+    if table is None:
+        return conditions
+    names = {name.lower(): name for name in table.dtype.names or ()}
     for name, unit in (("flux_radius", u.pix), ("zphot", None)):
         if name in names:
             conditions[name] = Column(table[names[name]].astype(np.float64), unit=unit)

@@ -102,7 +102,7 @@ def _stamps(data: Dataset, inputs: Inputs, batch_size: int, settings: TrainSetti
         flips = None if rng is None else rng.random((len(chosen), 2)) < 0.5
         return network_inputs(data, data.read(rows[split][chosen]), inputs, flips)
 
-    return Stream(read, *map(len, rows.values()), batch_size, settings.seed)
+    return Stream(read, len(rows["train"]), len(rows["validation"]), batch_size, settings.seed)
 
 
 def _latents(data: Dataset, vae, inputs: Inputs, flow, settings: VaeTraining) -> Stream:
@@ -141,7 +141,8 @@ def _latents(data: Dataset, vae, inputs: Inputs, flow, settings: VaeTraining) ->
         vector = vectors(outputs[image, chosen], rng)
         return {"vector": vector, "context": mirrored[0]["context"][chosen]}
 
-    return Stream(read, *map(len, rows.values()), settings.fit_flow.batch_size, settings.seed + 1)
+    sizes = len(rows["train"]), len(rows["validation"]), settings.fit_flow.batch_size
+    return Stream(read, *sizes, settings.seed + 1)
 
 
 def _finish(data, settings, scales, folder, history, sample, size, vae=None, flow=None) -> None:

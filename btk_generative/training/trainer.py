@@ -69,8 +69,9 @@ class _Checkpoint(keras.callbacks.Callback):
     def __init__(self, model, settings: FitSettings, folder: Path, steps: int):
         super().__init__()
         self._fitted, self._settings, self._folder, self._steps = model, settings, folder, steps
-        self.epoch, self.history, self._best = 0, {}, None
-        self._candidate = self._bar = self._log = None
+        self.epoch = 0
+        self.history: dict[str, list[float]] = {}
+        self._best: list[np.ndarray] = []
         path = folder / "checkpoint.npz"
         if path.exists():
             self._load(path)
@@ -123,7 +124,7 @@ class _Checkpoint(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
             self._log.add_scalar(name, float(value), epoch)
         losses = self.history["val_loss"]
-        if self._best is None or not self._settings.patience or losses[-1] <= min(losses):
+        if not self._best or not self._settings.patience or losses[-1] <= min(losses):
             self._best = self._candidate
         self.epoch = epoch + 1
         self._bar.set_postfix(loss=f"{losses[-1]:.5g}", best=f"{min(losses):.5g}")

@@ -131,7 +131,7 @@ def sanity(table: Table) -> Sanity:
     """Returns the sanity check of a `distance_table` with an arm ``parametric``."""
     found = select(table, "parametric", "parametric")
     errors = select(table, "parametric", "parametric", "error")
-    worst = max(found, key=found.get)
+    worst = max(found, key=found.__getitem__)
     return Sanity(found[worst], errors[worst], worst, found[worst] <= SANITY_LIMIT)
 
 

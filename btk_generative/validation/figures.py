@@ -131,7 +131,7 @@ def neighbours(found: Neighbours) -> bytes:
         2, pairs, left=4.7 / width, right=1 - 0.1 / width, wspace=0.05, hspace=0.05, **sides
     )
     axis = figure.add_subplot(left[0])
-    bins = np.linspace(0, 1, 41)
+    bins = np.linspace(0, 1, 41).tolist()
     for values, colour, label in (
         (found.training, "black", "training stamps, to the others"),
         (found.drawn, COLOURS["model"], "drawn galaxies, to training stamps"),

@@ -32,8 +32,8 @@ def held_out(card: dict, sample: CosmosSample, number: int) -> HeldOut:
     unknown = "It is not known whether the model was trained on the galaxies measured here"
     data = card.get("provenance", {}).get("data", [])
     data = [data] if isinstance(data, str) else data
-    spans = [_ROWS.fullmatch(entry) for entry in data if isinstance(entry, str)]
-    spans = [span for span in spans if span]
+    entries = [entry for entry in data if isinstance(entry, str)]
+    spans = [span for entry in entries if (span := _ROWS.fullmatch(entry))]
     if not spans:
         return HeldOut(None, f"{unknown}: its card does not say which rows it was trained on.")
     said, trained_on = "; ".join(span[0] for span in spans), 0

@@ -84,15 +84,15 @@ def nearest_neighbours(
     noise = 1.4826 * np.median(np.abs(_border(training)), axis=1) / peak
     shown = tqdm(training, desc="training stamps", unit="stamp")
     maps = np.stack([structure(image, _TRAINING_HLR) for image in shown])
-    drawn = []
+    found = []
     for image, radius in zip(profiles.images, hlr / profiles.pixel_scale, strict=True):
         # on pixels of the training stamps' size, so that the noise has the same scale
         zoomed = _resample(image.astype(float), radius / _TRAINING_HLR, training.shape[-1])
         stretched = np.arcsinh(zoomed / (0.02 * zoomed.max()))
         sigma = noise[rng.integers(len(noise))] * stretched.max()
         noisy = stretched + sigma * rng.standard_normal(stretched.shape)
-        drawn.append(structure(noisy, _TRAINING_HLR))
-    drawn = np.stack(drawn)
+        found.append(structure(noisy, _TRAINING_HLR))
+    drawn = np.stack(found)
     similar = _similarity(drawn, maps)
     nearest = similar.argmax(1)
     first = np.argsort(-similar.max(1), kind="stable")[:PAIRS]

@@ -135,7 +135,7 @@ def galaxy_mask(image: np.ndarray) -> np.ndarray | None:
             continue
         labels, _ = ndimage.label(image > threshold, structure=_NEIGHBOURS)
         before, region = region, labels == labels[_SEED, _SEED]
-        grown = np.count_nonzero(region)
+        grown = int(np.count_nonzero(region))
         if before is None:
             mean, area = image[region].mean(), grown
             continue
@@ -219,12 +219,12 @@ def _summits(image: np.ndarray) -> np.ndarray:
             higher = near > best
             best[higher] = near[higher]
             up[higher] = np.flatnonzero(higher) + dy * width + dx
-    up = up.ravel()
+    summit = up.ravel()
     while True:
-        further = up[up]
-        if np.array_equal(further, up):
-            return up
-        up = further
+        further = summit[summit]
+        if np.array_equal(further, summit):
+            return summit
+        summit = further
 
 
 def gini(flux: np.ndarray) -> float:
@@ -247,7 +247,9 @@ def m20(flux: np.ndarray) -> float:
     return _log10(moment[bright].sum() / moment.sum()) if moment.any() else np.nan
 
 
-def _adaptive_moments(stamp: np.ndarray) -> tuple[float, ...]:
+def _adaptive_moments(
+    stamp: np.ndarray,
+) -> tuple[float, float, float, float, float, float, float, float]:
     """Returns flux, x, y, g1, g2, g, size and rho4 of the adaptive Gaussian."""
     image = galsim.Image(np.asarray(stamp, dtype=np.float64), xmin=1, ymin=1, scale=PIXEL_SCALE)
     centre = galsim.PositionD(STAMP_SIZE / 2, STAMP_SIZE / 2)

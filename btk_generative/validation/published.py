@@ -147,7 +147,8 @@ def read_published(folder: str | Path) -> list[Distribution]:
     Raises:
         CatalogError: If a file is missing or has other contents.
     """
-    curves, counts = defaultdict(list), defaultdict(list)
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    counts: dict[tuple[str, str, str], list[tuple[float, float, float]]] = defaultdict(list)
     for row in _read(Path(folder) / "density_curves.csv", "statistic sample x density"):
         curves[row["statistic"], row["sample"]].append((float(row["x"]), float(row["density"])))
     columns = "x_statistic y_statistic sample x_bin_centre y_bin_centre count"
@@ -185,13 +186,13 @@ def _read(path: Path, columns: str) -> list[dict[str, str]]:
 
 def _curve(name: str, points: dict[str, list[tuple[float, float]]]) -> Distribution:
     """Returns the published curves of one statistic on cells that reach past all of them."""
-    points = {sample: np.array(values).T for sample, values in points.items()}
-    low = min(x.min() for x, _ in points.values())
-    high = max(x.max() for x, _ in points.values())
+    curves = {sample: np.array(values).T for sample, values in points.items()}
+    low = min(x.min() for x, _ in curves.values())
+    high = max(x.max() for x, _ in curves.values())
     margin = 0.25 * (high - low)
     edges = np.linspace(low - margin, high + margin, _CELLS + 1)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    published = {s: np.interp(centres, *xy, left=0, right=0) for s, xy in points.items()}
+    published = {s: np.interp(centres, x, y, left=0, right=0) for s, (x, y) in curves.items()}
     return Distribution(
         (name,),
         (edges,),
@@ -200,7 +201,7 @@ def _curve(name: str, points: dict[str, list[tuple[float, float]]]) -> Distribut
     )
 
 
-def _histogram(x: str, y: str, cells: dict[str, list[tuple[float, ...]]]) -> Distribution:
+def _histogram(x: str, y: str, cells: dict[str, list[tuple[float, float, float]]]) -> Distribution:
     x_range, y_range, saturation = _HISTOGRAMS[x, y]
     edges = np.linspace(*x_range, _BINS + 1), np.linspace(*y_range, _BINS + 1)
     published = {}

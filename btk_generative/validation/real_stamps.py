@@ -239,9 +239,9 @@ def two_sample(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> TwoSample:
         scores += cross_val_predict(
             forest, everything, is_real, groups=groups, cv=folds, method="predict_proba"
         )[:, 1]
-    scores = scores.reshape(draws + 1, number)
-    wins = (scores[0][:, None] > scores[1:, None]) + 0.5 * (scores[0][:, None] == scores[1:, None])
-    wins = wins.mean(axis=0)
+    by_sample = scores.reshape(draws + 1, number)
+    first, others = by_sample[0][:, None], by_sample[1:, None]
+    wins = ((first > others) + 0.5 * (first == others)).mean(axis=0)
     resampled = rng.integers(number, size=(1000, number))
     spread = [wins[np.ix_(rows, rows)].mean() for rows in resampled]
     low, high = np.percentile(spread, (2.5, 97.5))

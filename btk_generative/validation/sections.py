@@ -250,7 +250,7 @@ def real_stamps(
     given = sampler.from_conditions(
         conditions_of_fits(stamps, fits), np.array([fit.angle for fit in fits])
     )
-    drawn = {"model": [], "parametric": []}
+    drawn: dict[str, list] = {"model": [], "parametric": []}
     for draw in range(draws):
         galaxies = {
             "model": placed(sampler.draw(given, [(draw, i) for i in range(n)]), fits),

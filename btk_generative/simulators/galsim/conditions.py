@@ -41,4 +41,7 @@ def flux(conditions: Table) -> np.ndarray:
     parts = [name for name in ("bulge_flux", "disk_flux") if name in conditions.colnames]
     if not parts:
         return np.ones(len(conditions))
-    return sum(np.ma.filled(np.ma.asarray(conditions[name]).astype(float), 0.0) for name in parts)
+    total = np.zeros(len(conditions))
+    for name in parts:
+        total += np.ma.filled(np.ma.asarray(conditions[name]).astype(float), 0.0)
+    return total

@@ -68,13 +68,13 @@ class GenerativeGalaxy(galsim.GSObject):
             for name, value in sorted(dict(conditions).items())
         }
         self._model = os.fspath(model)
-        model = self._load()
-        known = {*INPUTS, *(given.name for given in model.inputs)}
+        loaded = self._load()
+        known = {*INPUTS, *(given.name for given in loaded.inputs)}
         for name in self._conditions:
             if name not in known:
                 raise ConfigError(f"conditions: there is no input '{name}'{suggest(name, known)}")
-        model.encode(table([self._conditions]))
-        size = model.random_size
+        loaded.encode(table([self._conditions]))
+        size = loaded.random_size
         if random_normal is None:
             if rng is None:
                 raise ConfigError("GenerativeGalaxy needs rng, a seed or generator")

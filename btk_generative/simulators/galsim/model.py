@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import galsim
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from btk_generative.galaxies import Galaxies
+    from btk_generative.simulators.galsim.server import Server
 
 
 class GenerativeGalaxyModel:
@@ -33,7 +34,7 @@ class GenerativeGalaxyModel:
 
     _req_params = {"file_name": str}  # noqa: RUF012  names that GalSim's driver looks up
     _opt_params = {"catalog": str, "out_of_domain": str}  # noqa: RUF012
-    _single_params = []  # noqa: RUF012
+    _single_params: list[dict[str, type]] = []  # noqa: RUF012
     _takes_rng = False
 
     def __init__(
@@ -67,17 +68,16 @@ class GenerativeGalaxyModel:
         """Pixel scale in arcsec; None where it depends on the galaxy."""
         self.quantities = [given.name for given in model.inputs]
         """Names of the conditions."""
-        self.components = sorted(
-            {component_of(given.name) for given in model.inputs if given.missing is not None}
-            - {None}
-        )
+        known = {component_of(given.name) for given in model.inputs if given.missing is not None}
+        self.components = sorted(part for part in known if part is not None)
         """Components that a galaxy may lack, such as bulge and disk."""
         self.random_size = model.random_size
         """Length of the random vector of a galaxy."""
         self.nobjects = 0
         """Number of rows of the catalogue."""
         self._lock = Lock()
-        self._recent, self._server = {}, None
+        self._recent: dict[tuple[str, bytes], Galaxies] = {}
+        self._server: Server | None = None
         if catalog is not None:
             self._read(catalog)
 
@@ -162,7 +162,8 @@ class GenerativeGalaxyModel:
             name: None if given[name] is np.ma.masked else float(given[name])
             for name in self.quantities
         }
-        return values, float(self._angle[index]), *map(float, self._flux[index])
+        galaxy, agn = self._flux[index]
+        return values, float(self._angle[index]), float(galaxy), float(agn)
 
     def draw(self, conditions: list[dict], normal: np.ndarray) -> Galaxies:
         """Draws galaxies; what was drawn last is remembered, for other processes to have.
@@ -185,7 +186,7 @@ class GenerativeGalaxyModel:
                 self._recent[key] = drawn
             return self._recent[key]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_recent": {}, "_server": None}
 
     def _draw(self, conditions, normal):

@@ -8,14 +8,18 @@ import os
 import pickle
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from btk_generative.galaxies import Galaxies
 
 
 class Server:
     """The other end of such a process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Starts the process."""
         self.owner = os.getpid()  # a fork of the owner would mix its requests with the owner's
         self._process = subprocess.Popen(
@@ -24,15 +28,19 @@ class Server:
             stdout=subprocess.PIPE,
         )
 
-    def draw(self, file_name: str, out_of_domain: str, conditions: list[dict], normal: np.ndarray):
+    def draw(
+        self, file_name: str, out_of_domain: str, conditions: list[dict], normal: np.ndarray
+    ) -> "Galaxies":
         """Returns galaxies; see `GenerativeGalaxyModel.draw`.
 
         Raises:
             ModelError: If the model cannot be loaded or does not take the conditions.
         """
-        pickle.dump((file_name, out_of_domain, conditions, normal), self._process.stdin)
-        self._process.stdin.flush()
-        answer = pickle.load(self._process.stdout)
+        questions, answers = self._process.stdin, self._process.stdout
+        assert questions is not None and answers is not None  # both are pipes
+        pickle.dump((file_name, out_of_domain, conditions, normal), questions)
+        questions.flush()
+        answer = pickle.load(answers)
         if isinstance(answer, Exception):
             raise answer
         return answer
