@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from btk_generative.errors import OutputError
 from btk_generative.models import write_artifact
-from btk_generative.training.dataset import write_whole
+from btk_generative.runs.files import write_json
 from btk_generative.training.default.config import TrainConfig
 from btk_generative.training.default.cosmos import read_fits
 from btk_generative.training.default.fit import fit_flow
@@ -102,7 +102,7 @@ def _fitted(kept: Path, flow, *arguments) -> dict:
         except OSError as error:
             raise OutputError(f"{kept.parent}: {error.strerror or error}") from error
         # last: only a whole fit has this file
-        write_whole(kept, lambda file: file.write(json.dumps(history).encode()))
+        write_json(kept, history)
     flow.load_weights(weights)
     return json.loads(kept.read_text())
 
