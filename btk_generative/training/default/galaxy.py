@@ -44,10 +44,9 @@ class GalaxyModel:
         # Of thin galaxies the frame does not resolve the structure across.
         resolved = ops.clip((flattening - _THIN) / (_THICK - _THIN), 0.0, 1.0)
         scaled = radius / pixel_scale[:, None]
-        steepness = concentration(share, index)
-        weights = shape_weights(ellipse, pixel_scale, steepness)
-        shape = share, scaled, axis_ratio, angle
         meant = 0 * index + np.array(INDICES, np.float32)
+        weights = shape_weights(ellipse, pixel_scale, concentration(share, meant))
+        shape = share, scaled, axis_ratio, angle
         near, far = (self.moments(*shape, meant, weight) for weight in weights)
         change = far - self.moments(*shape, index, weights[1])
         image, growth = self.structure.draw(
@@ -58,7 +57,7 @@ class GalaxyModel:
             zoom,
             ops.exp(ops.sum(share * ops.log(radius), axis=1)),
             flattening,
-            steepness,
+            concentration(share, index),
             random_normal[:, RANDOM_SIZE:],
             self.shape.domain.known(inputs) * resolved[:, None],
         )
