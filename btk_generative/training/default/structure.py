@@ -175,8 +175,8 @@ class StructureModel:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
             ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
             weights: Of moments that are kept, see `shape_weights`.
-            shapes: That the light is to have under the first of them, and by how much that of the
-                smooth profile is to change under the second, ``[n, 3]`` each.
+            shapes: By how much the smooth profile's are to change under these weights, but for the
+                ellipticity under the first, which is the one to have; ``[n, 3]`` each.
             zoom: Half-width of the frame over that which `reach` gives, ``[n]``.
             radius: Half-light radius, arcsec, ``[n]``.
             axis_ratio: Of the galaxy, ``[n]``.
@@ -204,8 +204,8 @@ class StructureModel:
         share = ops.where(knot[:, :1] > _KNOT_FROM, share, 0.0)
         light = (1 - share) * light + share * _knot(knot[:, 1:], place, axis_ratio)
         field = ops.log((light + _TINY) / (smooth + _TINY))
-        near, change = shapes
-        far = shape_under(smooth, weights[1], self._fine) + change
+        seen = [shape_under(smooth, weight, self._fine) for weight in weights]
+        near, far = shapes[0] + seen[0] * np.array([0, 0, 1], np.float32), shapes[1] + seen[1]
         correction = self._correction(smooth, light, ellipse, weights, (near, far))
         field = field + ops.reshape(correction, (-1, SIZE * SIZE))
         light = smooth * ops.exp(_limited(field))
