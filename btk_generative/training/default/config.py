@@ -45,6 +45,7 @@ class TrainConfig(StrictModel):
     first_row: NonNegativeInt = Field(0, description="rows before it are kept for tests")
     last_row: PositiveInt | None = Field(None, description="rows from it on are left out")
     seed: NonNegativeInt = 0
+    shape: FlowConfig = FlowConfig()
     structure: StructureConfig
 
     def path(self, name: Path) -> Path:
@@ -66,6 +67,7 @@ class TrainConfig(StrictModel):
         return self.model_copy(
             update={
                 "last_row": self.first_row + 3000,
+                "shape": self.shape.model_copy(update=short),
                 "structure": self.structure.model_copy(update=structure),
             }
         )

@@ -39,36 +39,36 @@ def shape_weights(ellipse, pixel_scale, concentration):
     return near * ellipse, far * ellipse
 
 
-def ellipticity_under(light, matrix, places):
-    """Returns (xx - yy, 2 xy) / (xx + yy) of weighted second moments, ``[n, 2]``."""
-    light = light * ops.exp(-0.5 * squared_radius(matrix, places))
+def shape_under(light, matrix, places):
+    """Returns the shape of light under a weight, as `SersicMoments` gives it, ``[n, 3]``."""
+    squared = squared_radius(matrix, places)
+    light = light * ops.exp(-0.5 * squared)
     xx, xy, yy = (ops.sum(light * m, axis=1) for m in places[2:])
-    return ops.stack([xx - yy, 2 * xy], axis=1) / (xx + yy)[:, None]
+    size = ops.sum(light * squared, axis=1) / ops.sum(light, axis=1)
+    return ops.stack([(xx - yy) / (xx + yy), 2 * xy / (xx + yy), size], axis=1)
 
 
-def quadrupoles(weights, ellipticity, places):
-    """Returns functions whose sums over light of some ellipticities are 0, ``[n, pixels]`` each."""
+def shape_constraints(weights, shapes, places):
+    """Returns functions whose sums over light of these shapes are 0, ``[n, pixels]`` each."""
     functions = []
-    for matrix, wanted in zip(weights, ellipticity, strict=True):
+    for matrix, wanted in zip(weights, shapes, strict=True):
         scale = 0.5 * (matrix[:, 0:1] + matrix[:, 2:3])
-        weight = ops.exp(-0.5 * squared_radius(matrix, places)) / scale
-        x2, xy, y2 = (weight * m for m in places[2:])
-        functions += [x2 - y2 - wanted[:, :1] * (x2 + y2), 2 * xy - wanted[:, 1:] * (x2 + y2)]
+        squared = squared_radius(matrix, places)
+        weight = ops.exp(-0.5 * squared)
+        x2, xy, y2 = (weight / scale * m for m in places[2:])
+        functions += [x2 - y2 - wanted[:, :1] * (x2 + y2), 2 * xy - wanted[:, 1:2] * (x2 + y2)]
+        functions.append(weight * (squared - wanted[:, 2:]))
     return functions
 
 
-def constraints(ellipse, weights, ellipticity, places):
+def constraints(ellipse, weights, shapes, places):
     """Returns the functions whose sums over the light structure keeps, ``[n, 10, pixels]``."""
     scale = ops.sqrt(0.5 * (ellipse[:, 0:1] + ellipse[:, 2:3]))
     squared = squared_radius(ellipse, places)
     x, y = places[0] / scale, places[1] / scale
     functions = [ops.ones_like(squared), ops.sigmoid((1 - squared) / 0.15)]
     weight = ops.exp(squared * (-0.5 / _CENTRE_WIDTH**2))
-    functions += [weight * x, weight * y]
-    for matrix in weights:
-        weighted = squared_radius(matrix, places)
-        functions.append(ops.exp(-0.5 * weighted) * weighted)
-    functions += quadrupoles(weights, ellipticity, places)
+    functions += [weight * x, weight * y, *shape_constraints(weights, shapes, places)]
     return ops.stack(functions, axis=1)
 
 

@@ -44,21 +44,25 @@ class GalaxyModel:
         # Of thin galaxies the frame does not resolve the structure across.
         resolved = ops.clip((flattening - _THIN) / (_THICK - _THIN), 0.0, 1.0)
         scaled = radius / pixel_scale[:, None]
-        steepness = concentration(share, index)
-        weights = shape_weights(ellipse, pixel_scale, steepness)
-        shape = share, scaled, axis_ratio, angle
         meant = 0 * index + np.array(INDICES, np.float32)
-        near, far = (self.moments(*shape, meant, weight) for weight in weights)
-        change = far - self.moments(*shape, index, weights[1])
+        weights = shape_weights(ellipse, pixel_scale, concentration(share, meant))
+        shape = share, scaled, axis_ratio, angle
+        # A bulge has the size of its own index, which scatters about the one that is meant.
+        sized = ops.stack([index[:, 0], meant[:, 1]], axis=1)
+        ellipticity = [self.moments(*shape, meant, weight)[:, :2] for weight in weights]
+        size = [self.moments(*shape, sized, weight)[:, 2:] for weight in weights]
+        drawn = [self.moments(*shape, index, weight) for weight in weights]
+        near = ops.concatenate([ellipticity[0], size[0] - drawn[0][:, 2:]], axis=1)
+        far = ops.concatenate([ellipticity[1], size[1]], axis=1) - drawn[1]
         image, growth = self.structure.draw(
             smooth,
             ellipse,
             weights,
-            (near, change),
+            (near, far),
             zoom,
             ops.exp(ops.sum(share * ops.log(radius), axis=1)),
             flattening,
-            steepness,
+            concentration(share, index),
             random_normal[:, RANDOM_SIZE:],
             self.shape.domain.known(inputs) * resolved[:, None],
         )

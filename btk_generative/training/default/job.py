@@ -13,7 +13,7 @@ from btk_generative.errors import OutputError
 from btk_generative.models import write_artifact
 from btk_generative.runs.files import write_json
 from btk_generative.training.default.config import TrainConfig
-from btk_generative.training.default.cosmos import read_fits
+from btk_generative.training.default.cosmos import FittedGalaxies, read_fits
 from btk_generative.training.default.fit import fit_flow
 from btk_generative.training.default.galaxy import GalaxyModel
 from btk_generative.training.default.residuals import Residuals, read_residuals
@@ -67,11 +67,27 @@ def run(config: TrainConfig, output: Path, resume: bool = False) -> Path:
     stamps = config.path(config.structure.stamps)
     residuals = read_residuals(stamps, config.structure.number)
     save_settings(output, config)
-    fields, metrics = train_structure(config, residuals, output)
-    model = GalaxyModel(ShapeModel(galaxies), fields)
+    shape, metrics = train_shape(config, galaxies, output)
+    fields, more = train_structure(config, residuals, output)
+    metrics |= more
+    model = GalaxyModel(shape, fields)
     path = output / "model.tar.gz"
     write_artifact(path, model, card(config, galaxies, residuals, model.random_size, metrics))
     return path
+
+
+def train_shape(
+    config: TrainConfig, galaxies: FittedGalaxies, folder: Path
+) -> tuple[ShapeModel, dict]:
+    """Trains the model of Sersic indices; a twentieth of the disks only measures its fit."""
+    keras.utils.set_random_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    model = ShapeModel(galaxies, config.seed, **config.shape.network())
+    scores, context = model.training_set(galaxies, rng)
+    held_out = rng.random(len(scores)) < _HELD_OUT
+    kept = folder / "shape.json"
+    history = _fitted(kept, model.flow, scores, context, held_out, config.shape)
+    return model, _metrics("shape", history, scores[held_out])
 
 
 def train_structure(

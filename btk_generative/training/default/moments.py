@@ -1,4 +1,4 @@
-"""Ellipticities of bulge and disk under Gaussian weights, in closed form."""
+"""Ellipticities and sizes of bulge and disk under Gaussian weights, in closed form."""
 
 import numpy as np
 from keras import ops
@@ -26,9 +26,10 @@ class SersicMoments:
         self._table = table.astype(np.float32)
 
     def __call__(self, share, radius, axis_ratio, angle, index, weight):
-        """Returns the ellipticities of the light, ``[n, 2]``.
+        """Returns the shape of the light under a weight, ``[n, 3]``.
 
-        They are (xx - yy) / (xx + yy) and 2 xy / (xx + yy) of its weighted second moments.
+        That is (xx - yy) / (xx + yy) and 2 xy / (xx + yy) of its weighted second moments, and the
+        weighted mean of ``x^T W^-1 x``, which tells its size.
 
         Args:
             share: Shares of the flux of the two components, ``[n, 2]``.
@@ -56,13 +57,16 @@ class SersicMoments:
         row, above = ops.cast(row, "int32"), ops.expand_dims(above, 2)
         amplitude = ops.take(self._table, row, axis=0) * (1 - above)
         amplitude = amplitude + ops.take(self._table, row + 1, axis=0) * above
-        light = ops.expand_dims(share, 2) * amplitude * ops.rsqrt(det) / det
+        light = ops.expand_dims(share, 2) * amplitude * ops.rsqrt(det)
+        flux = ops.sum(light, axis=(1, 2))
         # ... which is (det(W) C + det(C) W) / det(C + W).
         xx, xy, yy = (
-            ops.sum(light * (det_w * c + det_c * w), axis=(1, 2))
+            ops.sum(light / det * (det_w * c + det_c * w), axis=(1, 2))
             for c, w in ((xx, wxx), (xy, wxy), (yy, wyy))
         )
-        return ops.stack([xx - yy, 2 * xy], axis=1) / (xx + yy)[:, None]
+        wxx, wxy, wyy = (weight[:, k] for k in range(3))
+        size = (wyy * xx - 2 * wxy * xy + wxx * yy) / (wxx * wyy - wxy**2) / flux
+        return ops.stack([(xx - yy) / (xx + yy), 2 * xy / (xx + yy), size], axis=1)
 
 
 def _gaussians(index):

@@ -1,33 +1,37 @@
 """What the catalogue does not say of a galaxy's shape: the Sersic indices of bulge and disk.
 
-A catalogue that tells a bulge from a disk means n = 4 and n = 1. Real ones scatter about these, by
-as much as the single Sersic fits of GalSim's COSMOS 25.2 sample do where they are to be trusted: in
-bright galaxies that are well resolved. (Fits of faint ones pile up at the limits, and a faint,
-large disk of n = 2 is an artefact more often than a galaxy.) The medians stay 4 and 1, so that a
-galaxy has the adaptive size that the catalogue means, not only its half-light radius.
+A catalogue that tells a bulge from a disk means n = 4 and n = 1. Real ones differ, and those of
+disks depend on the galaxy: 60 % of GalSim's COSMOS 25.2 sample are fitted by one Sersic profile
+below n = 2.5, and a flow learns these indices. They shape the light's details only: its size and
+ellipticity under the weights of `constraints` are those that the catalogue means.
 """
 
 import numpy as np
 from astropy.table import Table
 from keras import ops
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from btk_generative.training.default.cosmos import FittedGalaxies
 from btk_generative.training.default.moments import INDICES
-from btk_generative.training.default.sersic import N_RANGE
+from btk_generative.training.default.sersic import N_RANGE, interpolate
+from btk_generative.training.flow import CouplingFlow
 
 RANDOM_SIZE = 2
 """Normal random numbers that a shape takes: for the Sersic indices of bulge and disk."""
 
 PARTS = ("bulge", "disk")
 
-_TRUSTED_MAGNITUDE, _TRUSTED_RADIUS = 22.5, 0.2  # mag, arcsec: of the faintest and the smallest
-_FAR = 2.5  # standard deviations beyond which no index is drawn
-
+_SCATTER = 0.36  # of ln n of bulges, as bright and large ones that are fitted alone have it
+_FAR = 2.5  # standard deviations beyond which none is drawn
+_FAINT, _LARGE, _STEEPEST = 22.5, 0.4, 1.5  # mag, arcsec: such disks are not fitted as steeper
+_SCORES = np.linspace(-3.5, 3.5, 71)  # at which the quantile functions are tabulated
+_SOFT_LIMIT = 3.0  # standard deviations beyond which conditions saturate
 _MATTERS = 0.1  # share of the light from which on it matters that a component is out of the domain
 
 DOMAIN = (0.001, 0.999)
 """Quantiles of the training data between which an input lies in the domain."""
+
+_CONTEXT = 5  # numbers that tell a disk: of redshift, total flux, size, axis ratio and flux
 
 
 class Domain:
@@ -49,6 +53,7 @@ class Domain:
         }
         raw, weight = _quantities(inputs, np)
         seen = [x[w > 0] for x, w in zip(raw, weight, strict=True)]
+        self._mean = np.array([x.mean() for x in seen], np.float32)
         self._sd = np.array([x.std() for x in seen], np.float32)
         limits = np.array([np.quantile(x, DOMAIN) for x in seen], np.float32)
         self._low, self._high = limits.T
@@ -66,6 +71,18 @@ class Domain:
         beyond = ops.maximum(self._low - raw, 0.0) + ops.maximum(raw - self._high, 0.0)
         distance = ops.sum(weight * (beyond / (self._sd / 3)) ** 2, axis=1, keepdims=True)
         return ops.exp(-0.5 * ops.minimum(distance, 80.0))
+
+    def encode_disk(self, inputs: dict):
+        """Returns the quantities of galaxies that are a disk, standardised, ``[n, 5]``.
+
+        Far from the training data they saturate.
+
+        Args:
+            inputs: A tensor ``[n]`` per name, ``bulge_present`` and ``disk_present`` being 0 or 1.
+        """
+        raw = ops.stack(_quantities(inputs, ops)[0], axis=1)
+        scaled = (raw - self._mean) / self._sd / _SOFT_LIMIT
+        return _SOFT_LIMIT * ops.tanh(ops.concatenate([scaled[:, :2], scaled[:, -3:]], axis=1))
 
 
 def _quantities(inputs, math):
@@ -87,24 +104,31 @@ def _quantities(inputs, math):
 class ShapeModel:
     """Draws the Sersic indices of a smooth galaxy.
 
-    They are log-normal. The medians are those that a catalogue means.
+    The index of a disk alone is turned into a normal score (its quantile among all of these), which
+    takes care of limits and of fits that pile up at them; the flow learns how the score depends on
+    the conditions. A disk with a bulge has n = 1, as in the fits; bulges scatter about 4.
     """
 
-    def __init__(self, galaxies: FittedGalaxies):
-        """Measures how the indices scatter.
+    def __init__(self, galaxies: FittedGalaxies, seed: int, **flow_options):
+        """Sets the scales up, and an untrained flow.
 
         Args:
             galaxies: Training data.
+            seed: Seed of the flow's initial weights.
+            flow_options: Passed on to `CouplingFlow`.
         """
-        given = galaxies.conditions
-        self.domain = Domain(given)
-        trusted = np.isfinite(galaxies.index) & (given["mag_auto"] < _TRUSTED_MAGNITUDE)
-        self.scatter = {}
-        for part in PARTS:
-            large = np.ma.filled(given[f"{part}_hlr"], 0.0) > _TRUSTED_RADIUS
-            fitted = np.log(galaxies.index[np.asarray(trusted & given[f"{part}_present"]) & large])
-            quartiles = np.quantile(fitted, [0.25, 0.75])  # fits that pile up at limits are beyond
-            self.scatter[part] = np.float32(np.diff(quartiles)[0] / (2 * ndtri(0.75)))
+        self.domain = Domain(galaxies.conditions)
+        _, index = _disks(galaxies)
+        self.quantiles = np.quantile(index, ndtr(_SCORES)).astype(np.float32)
+        self.flow = CouplingFlow(1, _CONTEXT, seed=seed, **flow_options)
+        self.flow.build([(None, 1), (None, _CONTEXT)])
+
+    def training_set(self, galaxies: FittedGalaxies, rng: np.random.Generator):
+        """Returns the scores ``[m, 1]`` and contexts ``[m, 5]`` of the disks without a bulge."""
+        given, index = _disks(galaxies)
+        scores = _normal_scores(index, self.quantiles, rng).astype(np.float32)
+        inputs = {n: np.ma.filled(given[n].astype(np.float32), 1.0) for n in given.colnames}
+        return scores[:, None], ops.convert_to_numpy(self.domain.encode_disk(inputs))
 
     def components(self, inputs: dict, random_normal):
         """Draws the two components of each galaxy.
@@ -126,10 +150,10 @@ class ShapeModel:
         there = ops.stack([there[:, 0], there[:, 1] | ~there[:, 0]], axis=1)
         flux = ops.where(there, ops.maximum(light["flux"], 1e-12), 0.0)
         share = flux / ops.sum(flux, axis=1, keepdims=True)
-        index = [
-            median * ops.exp(self.scatter[part] * ops.clip(random_normal[:, k], -_FAR, _FAR))
-            for k, (part, median) in enumerate(zip(PARTS, INDICES, strict=True))
-        ]
+        bulge = INDICES[0] * ops.exp(_SCATTER * ops.clip(random_normal[:, 0], -_FAR, _FAR))
+        score = self.flow.inverse(random_normal[:, 1:], self.domain.encode_disk(inputs))[:, 0]
+        alone = ops.exp(interpolate(score, _SCORES, self.quantiles))
+        index = [bulge, ops.where(both, INDICES[1], alone)]
         angle = ops.where(both, inputs["bulge_angle"] * np.float32(np.pi / 180), 0.0)
         # An absent component has no size of its own that could widen the frame.
         radius = ops.where(there, ops.maximum(light["hlr"], 1e-5), 1.0)
@@ -142,3 +166,23 @@ class ShapeModel:
             ops.stack([angle, ops.zeros_like(angle)], axis=1),
             ops.clip(ops.stack(index, axis=1), *N_RANGE),
         )
+
+
+def _disks(galaxies: FittedGalaxies):
+    """Returns conditions of the disks without a bulge, and the logarithms of their indices."""
+    rows = np.isfinite(galaxies.index) & np.asarray(galaxies.conditions["disk_present"])
+    given, index = galaxies.conditions[rows], galaxies.index[rows]
+    blurred = (given["mag_auto"] > _FAINT) & (given["disk_hlr"] > _LARGE)
+    return given, np.log(np.where(blurred, np.minimum(index, _STEEPEST), index))
+
+
+def _normal_scores(values, quantiles, rng):
+    """Returns the normal score of each value, at random among those that a tie may have."""
+    values = values.astype(np.float32)
+    rank = {side: np.searchsorted(quantiles, values, side) for side in ("left", "right")}
+    first, last = rank["left"], rank["right"] - 1
+    shares = np.concatenate([ndtr(_SCORES), [1.0]])
+    low = np.where(first == 0, 1e-5, shares[first])
+    high = np.where(last == len(_SCORES) - 1, 1 - 1e-5, shares[np.maximum(last, 0)])
+    tied = ndtri(rng.uniform(low, np.maximum(low, high)))
+    return np.where(last > first, tied, np.interp(values, quantiles, _SCORES))

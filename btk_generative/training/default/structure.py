@@ -7,9 +7,9 @@ from scipy.special import gammaincinv
 
 from btk_generative.training.default.constraints import (
     constraints,
-    ellipticity_under,
     monomials,
-    quadrupoles,
+    shape_constraints,
+    shape_under,
     squared_radius,
 )
 from btk_generative.training.default.residuals import GRID, HALF_WIDTH, Residuals
@@ -159,7 +159,7 @@ class StructureModel:
         smooth,
         ellipse,
         weights,
-        ellipticity,
+        shapes,
         zoom,
         radius,
         axis_ratio,
@@ -175,8 +175,8 @@ class StructureModel:
             smooth: Smooth profiles, ``[n, 64, 64]``, of sum 1.
             ellipse: Of the half-light isophote, as `BulgeDiskDecoder` gives it, ``[n, 3]``.
             weights: Of moments that are kept, see `shape_weights`.
-            ellipticity: That the light is to have under the first of them, and by how much that of
-                the smooth profile is to change under the second, ``[n, 2]`` each.
+            shapes: By how much the smooth profile's are to change under these weights, but for the
+                ellipticity under the first, which is the one to have; ``[n, 3]`` each.
             zoom: Half-width of the frame over that which `reach` gives, ``[n]``.
             radius: Half-light radius, arcsec, ``[n]``.
             axis_ratio: Of the galaxy, ``[n]``.
@@ -204,8 +204,8 @@ class StructureModel:
         share = ops.where(knot[:, :1] > _KNOT_FROM, share, 0.0)
         light = (1 - share) * light + share * _knot(knot[:, 1:], place, axis_ratio)
         field = ops.log((light + _TINY) / (smooth + _TINY))
-        near, change = ellipticity
-        far = ellipticity_under(smooth, weights[1], self._fine) + change
+        seen = [shape_under(smooth, weight, self._fine) for weight in weights]
+        near, far = shapes[0] + seen[0] * np.array([0, 0, 1], np.float32), shapes[1] + seen[1]
         correction = self._correction(smooth, light, ellipse, weights, (near, far))
         field = field + ops.reshape(correction, (-1, SIZE * SIZE))
         light = smooth * ops.exp(_limited(field))
@@ -225,17 +225,17 @@ class StructureModel:
         field = field * (1 - ops.expand_dims(core, 1) * ops.expand_dims(core, 2))
         return ops.reshape(field, (-1, SIZE * SIZE))
 
-    def _correction(self, smooth, light, ellipse, weights, ellipticity):
+    def _correction(self, smooth, light, ellipse, weights, shapes):
         """Returns what is added to the field, ``[n, 64, 64]``, found on a coarse grid."""
         fine = smooth
         smooth, light = _pool(smooth), _pool(light)
         radius = ops.sqrt(squared_radius(ellipse, self._coarse))
         level = _ring_levels(smooth, light, radius)
-        functions = constraints(ellipse, weights, ellipticity, self._coarse)
+        functions = constraints(ellipse, weights, shapes, self._coarse)
         wanted = ops.matmul(functions, smooth[:, :, None])
-        # Of a light that has the ellipticity, the sums over the last functions are 0.
-        count = 2 * len(ellipticity)
-        finer = quadrupoles(weights, ellipticity, self._fine)
+        # Of a light that has the shapes, the sums over the last functions are 0.
+        count = 3 * len(shapes)
+        finer = shape_constraints(weights, shapes, self._fine)
         finer = ops.matmul(ops.stack(finer, axis=1), fine[:, :, None])
         wanted = ops.concatenate([wanted[:, :-count], wanted[:, -count:] - finer], axis=1)
         start = ops.log((light + _TINY) / (smooth + _TINY))
