@@ -22,11 +22,11 @@ SAMPLING = 3
 """Purpose of a stream: which galaxies a blend of a data set has; key (blend, attempt)."""
 
 
-def stream(seed: int, *key: int) -> np.random.SeedSequence:
+def stream(seed: int | Sequence[int] | None, *key: int) -> np.random.SeedSequence:
     """Returns the seed sequence of one key.
 
     Args:
-        seed: The user's seed, a non-negative integer.
+        seed: The user's seed, a non-negative integer, or the entropy of a seed sequence.
         key: Purpose, then the indices of the thing drawn.
     """
     return np.random.SeedSequence(seed, spawn_key=key)

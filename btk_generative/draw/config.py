@@ -42,7 +42,7 @@ class CatalogConfig(StrictModel):
         """Returns the catalogue as a `btk.catalog.CatsimCatalog`."""
         from btk_generative.catalogs import mock_catsim, read_catalog
 
-        if self.path is None:
+        if self.mock is not None:
             return mock_catsim(self.mock, self.seed)
         return read_catalog(self.path, self.format, self.max_mag, self.region, self.sed_library)
 

@@ -111,20 +111,31 @@ class GenerativePainter:
         if theirs.any():
             self._parametric.paint(profiles.table[rows[theirs]], canvas[theirs])
             kept = np.flatnonzero(~theirs)
-            galaxies, placement, canvas, rows = (
-                part[kept] for part in (galaxies, placement, canvas, rows)
-            )
+            galaxies, placement = galaxies[kept], placement[kept]
+            canvas, rows = canvas[kept], rows[kept]
         agn, light = galaxies.agn_share[:, None], galaxies.profiles
-        point, flux, pose = canvas.flux * agn, canvas.flux * (1 - agn), vars(placement).values()
+        point, flux = canvas.flux * agn, canvas.flux * (1 - agn)
         renderer = self._renderer(canvas)
         if self.color == "components":
             table = profiles.table[rows]
             light, flux, mixed, others = _two_colours(light, flux, table, placement, canvas.bands)
-        renderer.draw(light, flux, *pose, point_flux=point, out=canvas.images, rows=canvas.slot)
+        renderer.draw(
+            light,
+            flux,
+            placement.x,
+            placement.y,
+            placement.rotation,
+            placement.g1,
+            placement.g2,
+            point_flux=point,
+            out=canvas.images,
+            rows=canvas.slot,
+        )
         if self.color == "components":
-            disks = renderer.draw(*others, *vars(placement[mixed]).values())
-            for place, disk in zip(canvas.slot[mixed], disks, strict=True):
-                canvas.images[place] += disk
+            (disk, faint), at = others, placement[mixed]
+            disks = renderer.draw(disk, faint, at.x, at.y, at.rotation, at.g1, at.g2)
+            for place, image in zip(canvas.slot[mixed], disks, strict=True):
+                canvas.images[place] += image
 
     def _renderer(self, canvas: Canvas) -> SurveyRenderer:
         """Returns the renderer of a survey, which is kept as long as the PSFs stay the same."""

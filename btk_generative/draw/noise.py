@@ -51,14 +51,12 @@ def add_noise(
             image += random.poisson(level, image.shape) - level
     if large.any():
         words = -(-images[0, 0].size // 2)  # of 64 bits for a band, which has its own part
-        random = [
+        raw = [
             np.random.PCG64(_stream(survey, seed, blend)).random_raw((bands, words))
             for blend in blends
         ]
-        random = np.array(random).view(np.uint32)
-        _add_poisson_to_all(
-            images, np.flatnonzero(large), sky, kind == "all", random, *_quantiles()
-        )
+        bits = np.array(raw).view(np.uint32)
+        _add_poisson_to_all(images, np.flatnonzero(large), sky, kind == "all", bits, *_quantiles())
 
 
 def _stream(survey: Survey, seed: int, blend: int, *band: int) -> np.random.SeedSequence:

@@ -44,7 +44,7 @@ class Blend(Table):
 
     def __setitem__(self, item, value):
         column = self.columns[item] if isinstance(item, str) and item in self.columns else None
-        if type(column) is not Column or column.indices:
+        if column is None or type(column) is not Column or column.indices:
             super().__setitem__(item, value)
         elif isinstance(value, float | int):
             column[:] = value

@@ -29,7 +29,7 @@ def _not_nan(value: float) -> float:
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Magnitude = Annotated[float, AfterValidator(_not_nan)]
 
-_SAMPLING_ARGUMENTS = {
+_SAMPLING_ARGUMENTS: dict[str, Any] = {
     "stamp_size": Annotated[Finite, Field(gt=0)],
     "max_number": PositiveInt,
     "min_number": NonNegativeInt,
@@ -58,14 +58,18 @@ class SamplingConfig(BaseModel):
     def _arguments_make_sense(self):
         accepted = inspect.signature(self._class()).parameters
         given = {name: argument.default for name, argument in accepted.items()}
-        for name, value in self.model_extra.items():
+        for name, value in self._arguments.items():
             if name not in accepted:
                 raise ValueError(
                     f"{self.function} has no argument '{name}'{suggest(name, accepted)}"
                 )
-            given[name] = self.model_extra[name] = _checked(name, value)
+            given[name] = self._arguments[name] = _checked(name, value)
         _check_together(given)
         return self
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {} if self.model_extra is None else self.model_extra
 
     def _class(self):
         import btk.sampling_functions as functions
@@ -90,7 +94,7 @@ class SamplingConfig(BaseModel):
             seed: Its seed, where the configuration gives it none of its own.
         """
         try:
-            return self._class()(**{"seed": seed, **self.model_extra})
+            return self._class()(**{"seed": seed, **self._arguments})
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"sampling: {self.function}: {error}") from error
 
