@@ -365,7 +365,7 @@ def test_a_name_that_is_taken_ends_in_one_line(command, mock, tmp_path, name, re
     assert not (output / "truth.parquet").exists() and not list(output.glob("LSST*"))
 
 
-@pytest.mark.parametrize("density", [0.0001, 60.0])
+@pytest.mark.parametrize("density", [0.0001, 25.0])
 def test_stamps_without_a_galaxy(command, tmp_path, density):
     sampling = {"function": "DensitySampling", "density": density, "min_number": 0, "max_mag": 25.0}
     catalog = {"mock": 300}

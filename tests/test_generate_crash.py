@@ -61,7 +61,7 @@ def test_killed_ten_times_at_random(toy, tmp_path):  # noqa: F811
 def test_a_dask_worker_killed_in_a_shard(toy, tmp_path, monkeypatch):  # noqa: F811
     """Its shard is given to another worker; the data are those of a run in one process."""
     pytest.importorskip("distributed", reason="needs Dask: pip install 'btk-generative[datasets]'")
-    from btk_generative.datasets import run, schedulers
+    from btk_generative.datasets import job, schedulers
 
     killed = []
     real = schedulers.run_tasks
@@ -72,7 +72,7 @@ def test_a_dask_worker_killed_in_a_shard(toy, tmp_path, monkeypatch):  # noqa: F
                 killed.append(kill_a_worker())
             yield number, result
 
-    monkeypatch.setattr(run, "run_tasks", run_and_kill)
+    monkeypatch.setattr(job, "run_tasks", run_and_kill)
     config = small(toy, shards=16, workers=2)
     assert generate(config, tmp_path / "dask", progress=False)["complete"] == 16
     assert killed

@@ -216,7 +216,7 @@ class GenerativeGenerator(StreamGenerator):
             ModelError: If the model cannot be loaded, or asks for inputs that a CatSim catalogue
                 does not give.
         """
-        sampler = GalaxySampler(model, out_of_domain, int(seed))
+        sampler = GalaxySampler(model, out_of_domain, seed)
         super().__init__(
             catalog,
             sampling_function,
