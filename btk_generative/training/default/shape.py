@@ -2,8 +2,8 @@
 
 A catalogue that tells a bulge from a disk means n = 4 and n = 1. Real ones differ, and those of
 disks depend on the galaxy: 60 % of GalSim's COSMOS 25.2 sample are fitted by one Sersic profile
-below n = 2.5, and a flow learns these indices. They shape the light's details only: its size and
-ellipticity under the weights of `constraints` are those that the catalogue means.
+below n = 2.5, and a flow learns these indices. They shape the light's details only: ellipticities,
+and the sizes of disks, are those that the catalogue means under the weights of `constraints`.
 """
 
 import numpy as np

@@ -111,8 +111,8 @@ class StructureModel:
     a share of their light in one place, which enters m as the logarithm of the light with it over
     P. The field is made to leave the mean light of elliptical rings as it is in P, and then tilted,
     ``m + sum_j c_j psi_j``, by the few smooth functions psi whose sums over the light are to be
-    those over P: flux, flux within the half-light ellipse, and Gaussian-weighted centroid and size.
-    So are the ellipticities under two Gaussian weights, but that they are the catalogue's: P has
+    those over P: flux, flux within the half-light ellipse, and Gaussian-weighted centroid.
+    So are ellipticity and size under two Gaussian weights, but that they are the catalogue's: P has
     other Sersic indices, and its core may be narrower than its pixels.
     """
 
