@@ -55,7 +55,7 @@ def is_ours(name: str) -> bool:
 def agrees(unit, wanted) -> bool:
     """Returns whether a column that names a unit, or none, needs no conversion."""
     same = _SAME.get(unit.to_string(), unit)
-    return same is wanted or same == wanted or same == NO_UNIT
+    return same is wanted or same in (wanted, NO_UNIT)
 
 
 def values(table: Table, name: str) -> np.ndarray:

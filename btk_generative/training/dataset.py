@@ -185,16 +185,18 @@ def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed:
     missing = [number for number in numbers if not (folder / names[number]).exists()]
     shared = galaxies if settings.jobs == 1 else None  # a process opens the catalogue itself
     tasks = [(settings, folder / names[number], number, seed, shared) for number in missing]
-    with tqdm(
-        total=len(numbers),
-        initial=len(numbers) - len(missing),
-        desc="Making data",
-        unit="shard",
-        disable=None,
-    ) as bar:
-        with Workers(settings.jobs) as workers:
-            for _ in workers.map(_make_shard, tasks):
-                bar.update()
+    with (
+        tqdm(
+            total=len(numbers),
+            initial=len(numbers) - len(missing),
+            desc="Making data",
+            unit="shard",
+            disable=None,
+        ) as bar,
+        Workers(settings.jobs) as workers,
+    ):
+        for _ in workers.map(_make_shard, tasks):
+            bar.update()
     shards = {name: _checksum(folder / name) for name in names}
     index = {"conditions": conditions, "source": galaxies.source, "shards": shards}
     write_json(folder / _INDEX, index)
