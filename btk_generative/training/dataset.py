@@ -235,7 +235,14 @@ def _make_shard(task: tuple[DataSettings, Path, int, int, Galaxies | None]) -> N
         np.save(file, records)
 
 
-def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
+def _observe(
+    galaxies: Galaxies,
+    row: int,
+    copy: int,
+    settings: DataSettings,
+    seed: int,
+    record: np.void,
+) -> None:
     """Fills in a record's image, PSF, noise, pixel scale and identity."""
     rng = np.random.default_rng(stream(seed, row, copy))
     view_seed, noise_seed = (int(s) for s in rng.integers(1, 2**31, size=2))
@@ -247,6 +254,7 @@ def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
             for name in galaxies.conditions.colnames
         }
         scale = float(settings.width * radius(values, np)[0] / size)
+        assert galaxies.angle is not None  # the settings were checked against the galaxies
         turn = -galaxies.angle[row]
     view = galaxies.view(row, view_seed, 1.5 * size * scale)
     turn = turn * galsim.radians
@@ -268,7 +276,7 @@ def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
     record["power"] = noise_power(noise, size, scale)
 
 
-def _number(value) -> float:
+def _number(value: float) -> float:
     return np.nan if np.ma.is_masked(value) else float(value)
 
 
