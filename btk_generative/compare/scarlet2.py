@@ -16,7 +16,7 @@ from btk_generative.runs.processes import refuse_inherited_jax
 _MODEL_PSF = 0.7  # pixels, Gaussian width of the model frame's PSF in a well sampled survey
 
 
-def sky_levels(survey) -> np.ndarray:
+def sky_levels(survey: Any) -> np.ndarray:
     """Returns the sky's mean level, which is its variance, in each band: electrons per pixel."""
     return np.array(
         [
@@ -125,7 +125,7 @@ class Scarlet2Deblender(Deblender):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_frames": (None, None, None)}
 
-    def batch_call(self, blend_batch: BlendBatch, njobs: int = 1, **kwargs) -> DeblendBatch:
+    def batch_call(self, blend_batch: BlendBatch, njobs: int = 1, **kwargs: Any) -> DeblendBatch:
         """Deblends a batch; ``njobs`` has no effect. See `deblend` for the other arguments."""
         return super().batch_call(blend_batch, 1, **kwargs)
 
