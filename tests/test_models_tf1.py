@@ -64,12 +64,12 @@ def test_the_domain_is_open_where_nothing_is_known_of_it(hub_model, conditions):
 def test_the_registry_tells_units_and_domain(hub_model, conditions, monkeypatch):
     from dataclasses import replace
 
-    from btk_generative.models import hub
+    from btk_generative.models import hub, reading
     from btk_generative.models.archive import sha256
 
     known = hub.registry()["Lanusse2020"]
     here = replace(known, sha256=sha256(hub_model[0].read_bytes()))
-    monkeypatch.setattr(hub, "registry", lambda: {"Lanusse2020": here})
+    monkeypatch.setattr(reading, "registry", lambda: {"Lanusse2020": here})
     from btk_generative.models import load
 
     monkeypatch.setattr(load, "_loaded", {})

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from btk_generative.catalogs import mock_catsim, read_catalog
 from btk_generative.catalogs.schema import COLUMNS, RESERVED, usable
 from btk_generative.conditions import check_catsim, from_catsim, position_angle
+from btk_generative.datasets import shardfile
 from btk_generative.draw.batch import SurveyBatch
 from btk_generative.draw.truth import truth_of, write_parquet
 from btk_generative.errors import CatalogError
-from btk_generative.generate import shardfile
 
 OURS = {
     **dict.fromkeys(("a_b", "b_b", "a_d", "b_d"), u.arcsec),
