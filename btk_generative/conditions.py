@@ -7,6 +7,8 @@ so: a zero flux never stands for a missing component.
 """
 
 import difflib
+from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -17,6 +19,9 @@ from btk_generative.catalogs.schema import COLUMNS
 from btk_generative.catalogs.schema import values as _values
 from btk_generative.errors import CatalogError, ModelError
 from btk_generative.inputs import COMPONENTS, component_of, is_presence
+
+if TYPE_CHECKING:
+    from btk_generative.models.card import ModelInput
 
 ZERO_POINT_F814W = 25.94
 """AB magnitude of one count in the GalSim COSMOS catalogue: mag = 25.94 - 2.5 log10 flux."""
@@ -212,7 +217,7 @@ def fitted_position_angle(records: np.ndarray) -> np.ndarray:
     return np.where(two, angle, np.asarray(records["sersicfit"])[:, 7])
 
 
-def half_light_radius(conditions: Table, rows=slice(None)) -> np.ndarray:
+def half_light_radius(conditions: Table, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
     """Returns the radius that holds half the light of bulge and disk together.
 
     Both are taken as circular, of the circularised size, with Sersic index 4 and 1.
@@ -262,7 +267,7 @@ def lacks(conditions: Table, component: str) -> np.ndarray:
     return missing
 
 
-def in_unit(column, unit: str, name: str) -> np.ndarray:
+def in_unit(column: Column, unit: str, name: str) -> np.ndarray:
     """Returns the values of a column of conditions in a unit, float64, masked ones as they stand.
 
     Args:
@@ -289,7 +294,7 @@ NEGLIGIBLE = 0.01
 """Share of the light below which `clip` leaves out a component that is too faint for a model."""
 
 
-def clip(conditions: Table, inputs) -> np.ndarray:
+def clip(conditions: Table, inputs: "Iterable[ModelInput]") -> np.ndarray:
     """Moves conditions to the nearest ones inside a model's domain, in place.
 
     The shares of the light that bulge and disk have stay as they are. Their fluxes are moved by the
@@ -388,12 +393,12 @@ def _take_out(conditions: Table, component: str, rows: np.ndarray) -> None:
             _data(conditions, name)[rows] = 0
 
 
-def _in_unit_of(column, unit: str, values: np.ndarray) -> np.ndarray:
+def _in_unit_of(column: Column, unit: str, values: np.ndarray) -> np.ndarray:
     """Returns values in a unit as those of a column, the inverse of `in_unit`."""
     return u.Unit(unit).to(u.Unit(column.unit), values) if column.unit and unit else values
 
 
-def _size(conditions: Table, inputs, rows) -> np.ndarray:
+def _size(conditions: Table, inputs: Container[str], rows: slice | np.ndarray) -> np.ndarray:
     """Returns the radii of some rows, by which a model with such inputs is told the size."""
     if "bulge_hlr" in inputs:
         return half_light_radius(conditions, rows)

@@ -77,7 +77,7 @@ class Galaxies:
     def __len__(self) -> int:
         return len(self.profiles)
 
-    def __getitem__(self, rows) -> "Galaxies":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Galaxies":
         """Returns the galaxies of some rows (a slice, an index array or a mask)."""
         return Galaxies(
             self.profiles[rows], self.rotation[rows], self.agn_share[rows], self.parametric[rows]
@@ -164,7 +164,9 @@ class GalaxySampler:
         angle, agn = (np.broadcast_to(np.asarray(x, float), shape).copy() for x in (angle, agn))
         return self._candidates(conditions.copy(), angle, agn, label)
 
-    def _candidates(self, conditions: Table, angle, agn, label) -> Candidates:
+    def _candidates(
+        self, conditions: Table, angle: np.ndarray, agn: np.ndarray, label: Callable[[int], str]
+    ) -> Candidates:
         """Returns candidates of conditions, which are changed."""
         no_bulge, no_disk = (lacks(conditions, part) for part in COMPONENTS)
         extended = ~(no_bulge & no_disk)
@@ -231,7 +233,9 @@ class GalaxySampler:
             candidates.parametric[rows],
         )
 
-    def _raise_outside(self, conditions: Table, inside: np.ndarray, label) -> None:
+    def _raise_outside(
+        self, conditions: Table, inside: np.ndarray, label: Callable[[int], str]
+    ) -> None:
         if inside.all():
             return
         row = int(np.argmin(inside))

@@ -24,14 +24,17 @@ def run(monkeypatch, *arguments) -> tuple[int, str]:
     """
     monkeypatch.setattr(sys, "argv", ["btk-generative", *map(str, arguments)])
     said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of astropy, on broken files
-            code = 0
-            try:
-                cli.main()
-            except SystemExit as end:
-                code = end.code or 0
+    with (
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # of astropy, on broken files
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
     errors = [line for line in said.getvalue().splitlines() if line.startswith("error:")]
     assert code in (0, 2), (arguments, said.getvalue())
     assert "Traceback" not in said.getvalue(), said.getvalue()

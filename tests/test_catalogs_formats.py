@@ -136,7 +136,8 @@ class TestCosmoDC2:
         raw = cosmodc2_table(1000)
         path = write(raw, tmp_path / f"a.{suffix}")
         sizes = [len(part["ra"]) for part in files.open_source(path).batches(["ra"])]
-        assert sum(sizes) == 1000 and max(sizes) <= 64
+        assert sum(sizes) == 1000
+        assert max(sizes) <= 64
         table = read_catalog(path, max_mag=24.0, region=(61.95, 62.05, -37.0, -36.9)).table
         keep = (raw["mag_true_i_lsst"] <= 24) & (raw["dec"] >= -37.0)
         keep &= (raw["ra"] >= 61.95) & (raw["ra"] <= 62.05)

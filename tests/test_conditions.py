@@ -51,7 +51,8 @@ def test_the_documented_mapping():
     assert row["bulge_flux"] == pytest.approx(counts / 4)
     assert row["disk_flux"] == pytest.approx(counts * 3 / 4)
     assert row["mag_auto"] == pytest.approx(24.5)
-    assert row["bulge_present"] and row["disk_present"]
+    assert row["bulge_present"]
+    assert row["disk_present"]
 
 
 def test_a_missing_component_is_masked_never_zero():

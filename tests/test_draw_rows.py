@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 
 import btk
 import numpy as np
@@ -28,10 +29,13 @@ def table():
 @pytest.mark.parametrize("item", [slice(1, 4), slice(3, 3), np.array([4, 0, 4])])
 def test_rows_are_what_astropy_gives(table, item):
     wanted, rows = table[item], Rows(table)[item]
-    assert type(rows) is Table and rows.meta == wanted.meta and rows.colnames == wanted.colnames
+    assert type(rows) is Table
+    assert rows.meta == wanted.meta
+    assert rows.colnames == wanted.colnames
     for name in table.colnames:
         one, other = wanted[name], rows[name]
-        assert type(other) is Column and other.dtype == one.dtype
+        assert type(other) is Column
+        assert other.dtype == one.dtype
         np.testing.assert_array_equal(other, one)
         for attribute in ("name", "unit", "format", "description", "meta"):
             assert getattr(other, attribute) == getattr(one, attribute)
@@ -52,7 +56,8 @@ def test_rows_can_be_changed_written_and_pickled(table):
     rows["new"] = [1, 2]
     rows["pair"].meta["source"] = "elsewhere"
     rows.sort("size")
-    assert table["pair"].meta == {"source": "here"} and "new" not in table.colnames
+    assert table["pair"].meta == {"source": "here"}
+    assert "new" not in table.colnames
     assert (pickle.loads(pickle.dumps(rows)) == rows).all()
     text = io.StringIO()
     rows.write(text, format="ascii.ecsv")
@@ -61,7 +66,8 @@ def test_rows_can_be_changed_written_and_pickled(table):
 
 def test_all_else_is_left_to_astropy(table):
     rows = Rows(table)
-    assert type(rows["index"]) is Column and rows[2]["index"] == 2
+    assert type(rows["index"]) is Column
+    assert rows[2]["index"] == 2
     assert list(rows[rows["index"] > 3]["index"]) == [4, 5]
     assert list(rows[::-2]["index"]) == [5, 3, 1]
     assert rows[["index", "size"]].colnames == ["index", "size"]
@@ -87,7 +93,8 @@ def test_btk_samples_what_it_does_without(kind):
         blend = other(SampledRows(catalog, copy=False))
         assert blend.colnames == wanted.colnames
         for name in wanted.colnames:
-            assert blend[name].dtype == wanted[name].dtype and blend[name].unit == wanted[name].unit
+            assert blend[name].dtype == wanted[name].dtype
+            assert blend[name].unit == wanted[name].unit
             np.testing.assert_array_equal(blend[name], wanted[name])
     assert (catalog == kept).all()
 
@@ -99,12 +106,13 @@ def test_columns_of_a_blend_are_set_as_astropy_sets_them(table, name, value):
     wanted, blend = table[taken], SampledRows(table)[taken]
     try:
         wanted[name] = value
-    except ValueError:
-        with pytest.raises(ValueError):
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
             blend[name] = value
         return
     blend[name] = value
-    assert blend[name].dtype == wanted[name].dtype and blend[name].unit == wanted[name].unit
+    assert blend[name].dtype == wanted[name].dtype
+    assert blend[name].unit == wanted[name].unit
     np.testing.assert_array_equal(blend[name], wanted[name])
 
 

@@ -121,7 +121,8 @@ def test_broken_configurations(name, tmp_path, monkeypatch):
         try:
             config = load_config(path, schema)
         except ConfigError as error:
-            assert str(path) in str(error) and "\n" not in str(error), said
+            assert str(path) in str(error), said
+            assert "\n" not in str(error), said
             continue
         loaded += 1
         if name == "draw" and drawn < 8 and is_quick(config):

@@ -216,7 +216,8 @@ def test_clipping_keeps_the_shares_of_the_light():
         gone = lacks(conditions, part)
         np.testing.assert_array_equal(gone, (flux < 0.3) & (flux < 0.01 * (bulge + disk)))
         np.testing.assert_array_equal(conditions[f"{part}_present"], ~gone)
-    assert lacks(conditions, "bulge").any() and lacks(conditions, "disk").any()
+    assert lacks(conditions, "bulge").any()
+    assert lacks(conditions, "disk").any()
     np.testing.assert_allclose(half_light_radius(conditions) * ratio, radius, rtol=1e-9)
 
 

@@ -118,7 +118,8 @@ class TestFiles:
 
     def test_btk_loads_what_was_drawn(self, finished, drawn):
         loaded = BlendBatch.load(str(finished / "LSST"), 1)
-        assert loaded.survey.name == "LSST" and loaded.stamp_size == 6.0
+        assert loaded.survey.name == "LSST"
+        assert loaded.stamp_size == 6.0
         assert loaded.blend_images.dtype == loaded.isolated_images.dtype == np.float32
         np.testing.assert_array_equal(loaded.blend_images, drawn.blend_images.astype(np.float32))
         peak = drawn.isolated_images.max(axis=(-2, -1), keepdims=True)
@@ -168,7 +169,8 @@ class TestFiles:
         with pytest.raises(OutputError, match="surveys LSST, HSC; give one of them"):
             open_dataset(tmp_path)
         lsst, hsc = (open_dataset(tmp_path, survey) for survey in ("LSST", "HSC"))
-        assert lsst[3].image.shape[0] == 6 and hsc[3].image.shape[0] == 5
+        assert lsst[3].image.shape[0] == 6
+        assert hsc[3].image.shape[0] == 5
         np.testing.assert_array_equal(lsst[3].catalog["ra"], hsc[3].catalog["ra"])
         assert BlendBatch.load(str(tmp_path / "HSC"), 0).survey.name == "HSC"
 
@@ -389,7 +391,8 @@ class TestCommandLine:
         assert "2 of 2 shards are complete" in result.output
         assert len(open_dataset(tmp_path / "set")) == 4
         result = CliRunner().invoke(app, ["dataset", "verify", str(tmp_path / "set")])
-        assert result.exit_code == 0 and "complete and unaltered" in result.output
+        assert result.exit_code == 0
+        assert "complete and unaltered" in result.output
 
     def test_a_task_of_a_job_array(self, finished, toy, tmp_path):
         path = tmp_path / "c.yaml"

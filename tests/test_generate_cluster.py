@@ -48,9 +48,11 @@ def test_slurm_without_settings(slurm):
     import dask
 
     says = r"'slurm': .*memory.*; set it under jobqueue\.slurm"
-    with dask.config.set({"jobqueue.slurm.memory": None}):
-        with pytest.raises(ConfigError, match=says):
-            list(run_tasks("slurm", 1, pow, [(0, (1, 1))]))
+    with (
+        dask.config.set({"jobqueue.slurm.memory": None}),
+        pytest.raises(ConfigError, match=says),
+    ):
+        list(run_tasks("slurm", 1, pow, [(0, (1, 1))]))
 
 
 def test_a_running_cluster_and_errors():

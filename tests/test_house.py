@@ -173,6 +173,7 @@ IMPORTED_AS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
+    "pydantic_core": "pydantic",
     "equinox": "scarlet2",
     "jax": "scarlet2",
 }

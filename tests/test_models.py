@@ -72,7 +72,9 @@ def convolutional(tmp_path):
 def test_a_written_model_loads_with_its_card(path, model):
     assert model.name == "toy"
     assert model.card["licence"] == "MIT"
-    assert model.stamp_size == SIZE and model.random_size == RANDOM and model.oriented
+    assert model.stamp_size == SIZE
+    assert model.random_size == RANDOM
+    assert model.oriented
     assert model.sha256 == sha256(path.read_bytes())
     size = model.inputs[1]
     assert size == ModelInput("bulge_hlr", "arcsec", 0.02, 3.0, 0.1, size.description)
@@ -98,7 +100,8 @@ def test_writing_is_deterministic(path, tmp_path):
 
 def test_profiles_are_what_the_network_draws(model, conditions):
     profiles = model.sample(conditions, rng=5)
-    assert profiles.images.shape == (150, SIZE, SIZE) and profiles.images.dtype == np.float32
+    assert profiles.images.shape == (150, SIZE, SIZE)
+    assert profiles.images.dtype == np.float32
     np.testing.assert_allclose(profiles.images.sum((1, 2), dtype=np.float64), 1, atol=1e-5)
     noise = np.random.default_rng(5).standard_normal((150, RANDOM)).astype(np.float32)
     given = {}

@@ -71,7 +71,9 @@ def test_the_registry_has_galsim_hubs_models():
         "Lanusse2020": (52063270, "ff2f097c"),
     }
     for entry in hub.registry().values():
-        assert entry.url.startswith("https://") and entry.licence and entry.citation
+        assert entry.url.startswith("https://")
+        assert entry.licence
+        assert entry.citation
 
 
 def test_a_model_is_downloaded_once(entry, cache, served):
@@ -174,7 +176,8 @@ def test_a_link_in_the_cache_is_never_written_through(entry, cache, served, tmp_
         (cache / "toy.tar.gz").symlink_to(target)
         assert load_model("hub:toy").name == "toy"
         assert not (cache / "toy.tar.gz").is_symlink()
-    assert precious.read_text() == "precious" and not (tmp_path / "nowhere").exists()
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_download_does_not_leave_https(https, cache, served):
@@ -243,7 +246,9 @@ def test_commands(command, cache, served):
     path = served[0] / "toy.tar.gz"
     assert command("add", path) == (0, "added; load it as hub:toy\n", "")
     _, listed, _ = command("list")
-    assert "hub:toy " in listed and "52 MB to fetch" in listed and str(cache) in listed
+    assert "hub:toy " in listed
+    assert "52 MB to fetch" in listed
+    assert str(cache) in listed
     _, shown, _ = command("show", "hub:toy")
     assert "disk_hlr 0.02 to 3 arcsec: the disk_hlr of the galaxy" in shown
     assert sha256(path.read_bytes()) in shown
@@ -253,11 +258,13 @@ def test_commands(command, cache, served):
 
 def test_check_says_what_is_wrong(command, served, tmp_path):
     code, said, _ = command("check", served[0] / "toy.tar.gz")
-    assert code == 0 and "is a valid model, 'toy'" in said
+    assert code == 0
+    assert "is a valid model, 'toy'" in said
     bad = tmp_path / "bad.tar.gz"
     bad.write_bytes((served[0] / "toy.tar.gz").read_bytes()[:-100])
     code, said, complaint = command("check", bad)
-    assert code == 2 and said == ""
+    assert code == 2
+    assert said == ""
     assert complaint.startswith(f"error: {bad} is not a model archive, or is truncated")
     assert complaint.count("\n") == 1
 
@@ -266,14 +273,19 @@ def test_a_damaged_model_does_not_spoil_the_list(command, cache):
     cache.mkdir()
     (cache / "half.tar.gz").write_bytes(b"half")
     code, listed, _ = command("list")
-    assert code == 0 and "hub:half" in listed and "cannot be loaded" in listed
+    assert code == 0
+    assert "hub:half" in listed
+    assert "cannot be loaded" in listed
 
 
 def test_a_card_does_not_steer_the_terminal(command, tmp_path):
     path = tmp_path / "toy.tar.gz"
     write_toy(path, description="\x1b[2Jcleared", citation="\x1b]0;title\x07")
     _, shown, _ = command("show", path)
-    assert "cleared" in shown and "\x1b" not in shown and "\x07" not in shown
+    assert "cleared" in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
     path.rename(tmp_path / "\x1b[2J.tar.gz")
     code, _, complaint = command("show", tmp_path / "\x1b[2J.tar.g")
-    assert code == 2 and "\x1b" not in complaint
+    assert code == 2
+    assert "\x1b" not in complaint

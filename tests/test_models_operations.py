@@ -238,7 +238,9 @@ def test_calls_loops_and_assertions_draw_as_without(toy, tmp_path):
     drawn, plain = model.sample(conditions, 1), load_model(toy).sample(conditions, 1)
     np.testing.assert_allclose(drawn.images, plain.images, rtol=1e-5, atol=1e-12)
     graph = model._load().definition
-    assert b"PartitionedCall" in graph and b"Assert" in graph and b"LoopCond" in graph
+    assert b"PartitionedCall" in graph
+    assert b"Assert" in graph
+    assert b"LoopCond" in graph
 
 
 def test_the_layers_of_keras(tmp_path):

@@ -31,7 +31,9 @@ def conditions():
 def test_it_draws_what_its_graph_gives_in_a_session(hub_model, conditions):
     path, run = hub_model
     model = load_model(path)
-    assert model.stamp_size == 128 and model.random_size == 16 and not model.oriented
+    assert model.stamp_size == 128
+    assert model.random_size == 16
+    assert not model.oriented
     assert {given.name for given in model.inputs} == {"mag_auto", "flux_radius", "zphot"}
     noise = np.random.default_rng(1).standard_normal((70, 16)).astype(np.float32)
     profiles = model.sample(conditions, random_normal=noise)
@@ -53,7 +55,8 @@ def test_a_profile_does_not_depend_on_its_batch(hub_model, conditions):
 def test_the_domain_is_open_where_nothing_is_known_of_it(hub_model, conditions):
     model = load_model(hub_model[0])
     assert model.in_domain(conditions).all()
-    assert model.inputs[0].minimum == -np.inf and model.inputs[0].maximum == np.inf
+    assert model.inputs[0].minimum == -np.inf
+    assert model.inputs[0].maximum == np.inf
     with pytest.raises(ModelError, match="the domain of 'flux_radius' is not given"):
         model.check()
 
@@ -73,7 +76,8 @@ def test_the_registry_tells_units_and_domain(hub_model, conditions, monkeypatch)
     model = load_model(hub_model[0])
     assert model.name == "Lanusse2020"
     inputs = {given.name: given for given in model.inputs}
-    assert inputs["mag_auto"].unit == "mag" and inputs["flux_radius"].unit == "pix"
+    assert inputs["mag_auto"].unit == "mag"
+    assert inputs["flux_radius"].unit == "pix"
     conditions["mag_auto"][3] = 26.0
     assert list(np.flatnonzero(~model.in_domain(conditions))) == [3]
 

@@ -71,7 +71,7 @@ def moments(image):
 
 
 @pytest.mark.parametrize(
-    "name, band, stamp, scale, gsparams",
+    ("name", "band", "stamp", "scale", "gsparams"),
     [
         ("LSST", "u", 121, 0.03, TIGHT),
         ("LSST", "y", 60, 0.08, TIGHT),
@@ -110,7 +110,7 @@ LOPSIDED = lopsided()
 
 
 @pytest.mark.parametrize(
-    "case, stamp, x, y, g1, g2, size, scale",
+    ("case", "stamp", "x", "y", "g1", "g2", "size", "scale"),
     [
         ("asymmetric PSF", 41, 0.13, -0.31, 0.1, 0.0, 32, 0.05),
         ("even stamp", 40, 0.13, -0.31, 0.1, 0.0, 32, 0.05),
@@ -164,7 +164,7 @@ def test_profile_and_point_source_add():
     assert np.abs(both - apart).max() < 1e-6 * both.max()
 
 
-@pytest.mark.parametrize("stamp, wings", [(121, 1.7e-3), (41, 7.6e-3)])
+@pytest.mark.parametrize(("stamp", "wings"), [(121, 1.7e-3), (41, 7.6e-3)])
 def test_wings_of_the_psf_do_not_fold_back(stamp, wings):
     psf = get_surveys("LSST").get_filter("y").psf
     dot = LightProfiles(np.ones((1, 1, 1)), [1e-4])
@@ -176,7 +176,7 @@ def test_wings_of_the_psf_do_not_fold_back(stamp, wings):
 
 
 @pytest.mark.parametrize(
-    "psf, smooth",
+    ("psf", "smooth"),
     [
         (get_surveys("HSC").get_filter("r").psf, True),
         (galsim.Airy(lam_over_diam=0.2, obscuration=0.3), False),
@@ -239,7 +239,7 @@ def test_writes_to_the_given_rows_only():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"g1": [0.8], "g2": [0.7]}, r"shear of galaxy 0 is \|g\| = 1.06"),
         ({"x": [np.nan]}, "x of galaxy 0 is nan"),

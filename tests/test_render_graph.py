@@ -11,7 +11,7 @@ from btk_generative.render import SurveyRenderer
 from btk_generative.render.graph import GraphRenderer, make_renderer
 
 
-@pytest.mark.parametrize("stamp, narrow", [(33, 0.6), (40, 0.25)])
+@pytest.mark.parametrize(("stamp", "narrow"), [(33, 0.6), (40, 0.25)])
 def test_draws_what_the_compiled_loops_draw(stamp, narrow):
     psfs = [LOPSIDED, galsim.Gaussian(fwhm=narrow)]
     arguments = galaxies(11)

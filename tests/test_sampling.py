@@ -177,7 +177,8 @@ def test_every_number_of_a_sampling_function_is_checked(name, value, says):
     with pytest.raises(ValueError, match=says) as error:
         BlendsConfig(catalog={"mock": 10}, sampling={name: value})
     message = str(error.value).splitlines()[2]
-    assert name in message and repr(value) in message
+    assert name in message
+    assert repr(value) in message
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,11 @@ class TestUnits:
 
     def test_without_units_nothing_is_copied_or_changed(self, mock):
         taken = usable(mock)
-        assert taken.colnames == mock.colnames and taken.meta == mock.meta
+        assert taken.colnames == mock.colnames
+        assert taken.meta == mock.meta
         for name in mock.colnames:
-            assert (
-                np.shares_memory(taken[name], mock[name]) and taken[name].dtype == mock[name].dtype
-            )
+            assert np.shares_memory(taken[name], mock[name])
+            assert taken[name].dtype == mock[name].dtype
 
     @pytest.mark.parametrize(
         ("column", "unit"),
@@ -213,12 +213,11 @@ class TestValues:
     def test_a_name_that_is_taken_is_refused(self, mock, tmp_path, name, suffix):
         table = mock.copy()
         table[name] = 1
+        path = tmp_path / f"a.{suffix}"
+        if suffix != "memory":
+            table.write(path)
         with pytest.raises(CatalogError, match=rf"column '{name}' of their own; rename"):
-            if suffix == "memory":
-                usable(table)
-            else:
-                table.write(tmp_path / f"a.{suffix}")
-                read_catalog(tmp_path / f"a.{suffix}")
+            usable(table) if suffix == "memory" else read_catalog(path)
 
 
 MISSING = np.arange(40) % 4 == 1
@@ -281,7 +280,8 @@ class TestForeignColumns:
         taken = usable(table)
         assert taken.colnames == mock.colnames
         (record,) = caplog.records
-        assert record.levelname == "WARNING" and "mock_catsim(40" in record.message
+        assert record.levelname == "WARNING"
+        assert "mock_catsim(40" in record.message
         for name in lost_columns():
             assert f" {name}," in record.message + ","
 
@@ -327,7 +327,8 @@ class TestForeignColumns:
         for name, value in {"text": "x", "flag": True, "ident": 2**60 + 1}.items():
             assert table[name].mask.tolist() == MISSING.tolist()
             assert set(table[name].compressed()) == {value}
-        assert list(table["kind"][:2]) == ["a", "b"] and table["pair"].shape == (40, 2)
+        assert list(table["kind"][:2]) == ["a", "b"]
+        assert table["pair"].shape == (40, 2)
 
 
 def same(one, other):

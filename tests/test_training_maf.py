@@ -51,7 +51,8 @@ def test_gradients_reach_every_parameter(case):
         tape.gradient(loss, flow.trainable_variables),
         strict=True,
     ):
-        assert gradient is not None and np.any(np.asarray(gradient) != 0), variable.path
+        assert gradient is not None, variable.path
+        assert np.any(np.asarray(gradient) != 0), variable.path
 
 
 def test_inverse_undoes_forward(case):
@@ -154,7 +155,7 @@ def gaussian_log_density(points, context):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "draw, log_density",
+    ("draw", "log_density"),
     [
         (two_moons, moon_log_density),
         (conditional_gaussian, gaussian_log_density),

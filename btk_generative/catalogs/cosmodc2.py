@@ -11,9 +11,11 @@ reduced shear, gamma / (1 - convergence), which `apply_shear` of the generators 
 magnification is not applied.
 """
 
+import os
+
 import numpy as np
 
-from btk_generative.catalogs.files import require
+from btk_generative.catalogs.files import Source, require
 
 TELLTALES = ("bulge_to_total_ratio_i", "mag_true_i_lsst", "mag_i_lsst")
 
@@ -30,7 +32,7 @@ ANGLES = (
 LENSING = ("shear_1", "shear_2", "convergence")
 
 
-def columns(source) -> list[str]:
+def columns(source: Source) -> list[str]:
     """Columns to read from a source: what CatSim needs, and optional ones that are there."""
     wanted = [require(source, name) for name in ("ra", "dec", "redshift", *SIZES, TELLTALES[0])]
     wanted += [*angle_columns(source), i_magnitude(source)]
@@ -40,12 +42,14 @@ def columns(source) -> list[str]:
     return list(dict.fromkeys(wanted + [name for name in found if name]))
 
 
-def i_magnitude(source) -> str:
+def i_magnitude(source: Source) -> str:
     """Column by which faint galaxies are left out."""
     return _magnitude_column(source.names, "i") or require(source, "mag_true_i_lsst")
 
 
-def convert(rows: dict, path, sed_library=None) -> dict:
+def convert(
+    rows: dict, path: str | os.PathLike, sed_library: str | os.PathLike | None = None
+) -> dict:
     """Columns of CatSim from some rows of a source."""
     flux, share = {}, {}
     for band in BANDS:
@@ -97,7 +101,7 @@ def catsim_columns(rows: dict, flux: dict, share: dict) -> dict:
     }
 
 
-def angle_columns(source) -> tuple[str, ...]:
+def angle_columns(source: Source) -> tuple[str, ...]:
     """Columns that hold the position angle before lensing, of which there are several names."""
     for names in ANGLES:
         if set(names) <= set(source.names):

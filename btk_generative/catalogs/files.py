@@ -7,10 +7,11 @@ thousands of rows at a time, masked where the file marks values as missing. A li
 fulfils.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -25,7 +26,7 @@ PARQUET = (".parquet", ".parq", ".pq")
 _ROWS = 200_000  # rows of a table that are in memory together, besides those that stay
 
 
-def open_source(path) -> "FitsSource | ParquetSource | GcrSource":
+def open_source(path: Any) -> "Source":
     """Opens a catalogue without reading it.
 
     Args:
@@ -68,7 +69,9 @@ class FitsSource:
                 raise ValueError("it holds no table")
             yield tables[0]
 
-    def batches(self, columns, limits=()) -> Iterator[dict[str, np.ndarray]]:
+    def batches(
+        self, columns: Iterable[str], limits: Iterable[tuple[str, float, float]] = ()
+    ) -> Iterator[dict[str, np.ndarray]]:
         """See the module."""
         with _readable(self.path), self._table() as hdu:
             for start in range(0, len(hdu.data), _ROWS):
@@ -95,7 +98,9 @@ class ParquetSource:
         masks = self._masks.values()
         self.names = tuple(name for name in self._dataset.schema.names if name not in masks)
 
-    def batches(self, columns, limits=()) -> Iterator[dict[str, np.ndarray]]:
+    def batches(
+        self, columns: Iterable[str], limits: Iterable[tuple[str, float, float]] = ()
+    ) -> Iterator[dict[str, np.ndarray]]:
         """See the module. A column of equally long lists becomes a two-dimensional array."""
         import pyarrow.compute
 
@@ -124,7 +129,9 @@ class GcrSource:
         self.units = {}  # GCRCatalogs converts to the units of its schema
         self._catalog = catalog
 
-    def batches(self, columns, limits=()) -> Iterator[dict[str, np.ndarray]]:
+    def batches(
+        self, columns: Iterable[str], limits: Iterable[tuple[str, float, float]] = ()
+    ) -> Iterator[dict[str, np.ndarray]]:
         """See the module."""
         filters = [
             (lambda x, low=low, high=high: (x >= low) & (x <= high), name)
@@ -136,7 +143,11 @@ class GcrSource:
             yield {name: np.asarray(part[name]) for name in columns}
 
 
-def require(source, name: str) -> str:
+Source = FitsSource | ParquetSource | GcrSource
+"""A table on disk."""
+
+
+def require(source: Source, name: str) -> str:
     """Returns the name of a column after making sure that a source has it.
 
     Raises:
@@ -176,12 +187,12 @@ def _masked(values, null):
     return np.ma.MaskedArray(values, values == null)
 
 
-def _unit(text, convention=None) -> u.UnitBase:
+def _unit(text: str | None, convention: str | None = None) -> u.UnitBase:
     """Returns a unit; one that is not known is kept as it is written."""
     return u.Unit(text, format=convention, parse_strict="silent")
 
 
-def _notes(schema) -> tuple[dict, dict]:
+def _notes(schema: Any) -> tuple[dict, dict]:
     """Returns what the metadata of a Parquet file say: units, and which column masks which.
 
     Units are in astropy's header, or in the metadata of each field (as the Rubin Observatory's).

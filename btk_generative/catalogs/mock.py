@@ -33,6 +33,7 @@ import numpy as np
 from astropy.cosmology import FlatLambdaCDM
 from astropy.table import Table
 from btk.catalog import CatsimCatalog
+from numpy.typing import ArrayLike
 from scipy.special import gammainc, gammaincinv
 
 BANDS = "ugrizy"
@@ -131,13 +132,13 @@ def mock_catsim(n: int, seed: int = 0) -> CatsimCatalog:
     return CatsimCatalog(Table(columns, meta={"path": f"mock_catsim({n}, seed={seed})"}))
 
 
-def number_density(i_mag):
+def number_density(i_mag: ArrayLike) -> np.ndarray:
     """Galaxies per square arcminute brighter than an i-band magnitude, between 15 and 27.
 
     LSST Science Book's 46 x 10^(0.31 (i - 25)) at the faint end; see the module's docstring.
     """
     grid, cumulative = _counts()
-    return np.interp(i_mag, grid, cumulative)
+    return np.interp(np.asarray(i_mag, dtype=float), grid, cumulative)
 
 
 @cache

@@ -1,6 +1,8 @@
 """Reads a catalogue of any known format into the CatSim schema."""
 
+import os
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -16,11 +18,11 @@ FORMATS = MappingProxyType({"catsim": catsim, "cosmodc2": cosmodc2, "skycatalogs
 
 
 def read_catalog(
-    path,
+    path: Any,
     format: str | None = None,
     max_mag: float | None = None,
     region: tuple[float, float, float, float] | None = None,
-    sed_library=None,
+    sed_library: str | os.PathLike | None = None,
 ) -> CatsimCatalog:
     """Reads a catalogue from a FITS or Parquet file into the CatSim schema.
 

@@ -7,6 +7,8 @@ included, where HDF5 and Parquet can hold them.
 
 import logging
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -52,10 +54,10 @@ def is_ours(name: str) -> bool:
     return unit_of(name) is not None or _FLUXNORM.fullmatch(name) is not None
 
 
-def agrees(unit, wanted) -> bool:
+def agrees(unit: u.UnitBase, wanted: u.UnitBase | None) -> bool:
     """Returns whether a column that names a unit, or none, needs no conversion."""
     same = _SAME.get(unit.to_string(), unit)
-    return same is wanted or same == wanted or same == NO_UNIT
+    return same is wanted or same in (wanted, NO_UNIT)
 
 
 def values(table: Table, name: str) -> np.ndarray:
@@ -77,7 +79,7 @@ def values(table: Table, name: str) -> np.ndarray:
     return np.asarray(numbers, dtype=np.float64)
 
 
-def in_our_units(columns: dict, units: dict, where, angles=u.deg) -> dict:
+def in_our_units(columns: dict, units: dict, where: object, angles: u.UnitBase = u.deg) -> dict:
     """Converts the columns of which we know the unit; the others stay as they are.
 
     Fluxes of bulge, disk and AGN may have any unit, but have to be the same for all three.
@@ -136,7 +138,9 @@ def usable(table: Table) -> Table:
     return Table(kept, copy=False, meta=table.meta)
 
 
-def take(table: Table, where: str, angles=u.deg) -> tuple[dict[str, Column], list[str]]:
+def take(
+    table: Table, where: str, angles: u.UnitBase = u.deg
+) -> tuple[dict[str, Column], list[str]]:
     """Returns the columns of a table that can be used, as `usable` does.
 
     Args:
@@ -166,7 +170,7 @@ def take(table: Table, where: str, angles=u.deg) -> tuple[dict[str, Column], lis
     return {name: column for name, column in kept.items() if name not in lost}, lost
 
 
-def warn_lost(names, where) -> None:
+def warn_lost(names: Iterable[str], where: object) -> None:
     """Logs which columns are left out of the truth."""
     if names:
         _log.warning(
@@ -174,7 +178,7 @@ def warn_lost(names, where) -> None:
         )
 
 
-def refuse_reserved(names, where) -> None:
+def refuse_reserved(names: Iterable[str], where: object) -> None:
     """Raises a `CatalogError` if a column has a name of `RESERVED`."""
     taken = sorted(set(names).intersection(RESERVED))
     if taken:
@@ -184,7 +188,7 @@ def refuse_reserved(names, where) -> None:
         )
 
 
-def foreign(column) -> Column | None:
+def foreign(column: Any) -> Column | None:
     """Returns a column in a form that HDF5 and Parquet can hold, None where there is none.
 
     Flags, numbers (one or several a row) and text stay as they are, with missing ones masked.
@@ -203,7 +207,7 @@ def foreign(column) -> Column | None:
     return column if numbers or (kind == "S" and column.ndim == 1) else None
 
 
-def _ours(column, name, units, where, angles) -> Column:
+def _ours(column: Any, name: str, units: dict, where: object, angles: u.UnitBase) -> Column:
     """Returns one of our columns in our unit."""
     numbers = _numbers(column, name, where)
     converted = in_our_units({name: numbers}, units, where, angles)[name]
@@ -248,7 +252,7 @@ def _convert(column, unit, wanted, name, where):
     return numbers
 
 
-def _units(table) -> dict:
+def _units(table: Table) -> dict:
     """Returns the unit of every column that names one."""
     if not isinstance(table, Table):
         return {}
@@ -256,11 +260,11 @@ def _units(table) -> dict:
     return {name: unit for name, unit in units.items() if unit not in (None, NO_UNIT)}
 
 
-def _path(table) -> str:
+def _path(table: Table) -> str:
     return getattr(table, "meta", {}).get("path", "the catalogue")
 
 
-def _notes(column) -> dict:
+def _notes(column: Any) -> dict:
     return {"name": column.name, "unit": column.unit, "description": column.description}
 
 

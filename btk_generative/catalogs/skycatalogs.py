@@ -22,7 +22,7 @@ from btk_generative.catalogs.cosmodc2 import (
     angle_columns,
     catsim_columns,
 )
-from btk_generative.catalogs.files import require
+from btk_generative.catalogs.files import Source, require
 from btk_generative.errors import CatalogError
 
 TELLTALES = ("sersic_disk",)
@@ -42,7 +42,7 @@ _AB = 3631e-23  # erg / s / cm^2 / Hz
 _LIGHT = 2.99792458e18  # angstrom / s
 
 
-def columns(source) -> list[str]:
+def columns(source: Source) -> list[str]:
     """Columns to read from a source."""
     wanted = [require(source, n) for n in ("ra", "dec", "redshift", "redshift_hubble", *SIZES)]
     wanted += angle_columns(source)
@@ -57,12 +57,14 @@ def columns(source) -> list[str]:
     return list(dict.fromkeys(wanted + [n for n in ("galaxy_id", *LENSING) if n in source.names]))
 
 
-def i_magnitude(source) -> None:
+def i_magnitude(source: Source) -> None:
     """There is no column by which faint galaxies are left out: magnitudes are integrated."""
     return None
 
 
-def convert(rows: dict, path, sed_library=None) -> dict:
+def convert(
+    rows: dict, path: str | os.PathLike, sed_library: str | os.PathLike | None = None
+) -> dict:
     """Columns of CatSim from some rows of a source."""
     flux = {}
     for component in _present(rows):
@@ -90,7 +92,9 @@ def convert(rows: dict, path, sed_library=None) -> dict:
     )
 
 
-def tophat_flux(luminosity, redshift_hubble, redshift) -> np.ndarray:
+def tophat_flux(
+    luminosity: np.ndarray, redshift_hubble: np.ndarray, redshift: np.ndarray
+) -> np.ndarray:
     """Flux in the LSST bands of galaxies whose spectra are top-hat luminosities.
 
     The unit of luminosity is that of an object of absolute magnitude 0, the distance that of the

@@ -1,8 +1,10 @@
 """Figures of a comparison: curves with intervals, and galleries of blends."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 from btk.survey import get_surveys
@@ -11,6 +13,9 @@ from btk_generative.compare.metrics import Metric
 from btk_generative.compare.statistics import interval
 from btk_generative.draw.figure import rgb
 from btk_generative.surveys import pixel_scale, sky_levels
+
+if TYPE_CHECKING:
+    from btk_generative.compare.comparison import Comparison
 
 CONTEXT_LABELS = {
     "hlr": "half-light radius as observed [arcsec]",
@@ -25,7 +30,13 @@ _BINS = 5
 _SHOWN = 14.0  # arcsec of a stamp that a gallery shows
 
 
-def save_curves(comparison, deblender: str, metrics: list[Metric], contexts, path: Path) -> None:
+def save_curves(
+    comparison: "Comparison",
+    deblender: str,
+    metrics: list[Metric],
+    contexts: Sequence[str],
+    path: Path,
+) -> None:
     """Draws metrics, row by row, against what sources are like, column by column.
 
     Points are summaries in bins that hold the same number of sources, bars their 95 % intervals.
@@ -96,7 +107,7 @@ def _curve(panel, comparison, deblender, metric, context):
         panel.xaxis.set_minor_formatter("")
 
 
-def save_gallery(comparison, blend: int, path: Path) -> None:
+def save_gallery(comparison: "Comparison", blend: int, path: Path) -> None:
     """Draws a blend in two arms: blend, model and residual, then the same for each source.
 
     Images of the blend are in colour; residuals and sources are in the reference band, residuals

@@ -123,7 +123,9 @@ def _claim(folder: Path, config: CompareConfig) -> dict:
     return facts
 
 
-def _measure(config, folder, jobs, progress, facts) -> Comparison:
+def _measure(
+    config: CompareConfig, folder: Path, jobs: int, progress: bool, facts: dict
+) -> Comparison:
     wanted = [
         range(start, min(start + PART, config.blends)) for start in range(0, config.blends, PART)
     ]

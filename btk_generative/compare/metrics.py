@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import galsim
 import numpy as np
@@ -62,7 +63,7 @@ def metrics_of(bands: list[str], band: str) -> list[Metric]:
     ]
 
 
-def reference_band(survey) -> str:
+def reference_band(survey: Any) -> str:
     """Returns i, or the band whose effective wavelength is closest to LSST's i."""
     bands = list(survey.available_filters)
     waves = [survey.get_filter(b).effective_wavelength.to_value("nm") for b in bands]

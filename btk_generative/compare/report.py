@@ -1,6 +1,7 @@
 """The report: one HTML page that needs nothing else, and its numbers as tables."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _figures(comparison, folder) -> dict[str, list[tuple[str, Path]]]:
+def _figures(comparison: Comparison, folder: Path) -> dict[str, list[tuple[str, Path]]]:
     """Draws all figures; returns for each section captions and paths of the PNGs."""
     metrics = {metric.column: metric for metric in comparison.metrics}
     curves = [metrics[key.format(comparison.band)] for key in _CURVES]
@@ -169,7 +170,9 @@ def _caveats(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _table(summary: pd.DataFrame, deblender: str, arms, scene: str = "blend") -> dict:
+def _table(
+    summary: pd.DataFrame, deblender: str, arms: Sequence[str], scene: str = "blend"
+) -> dict:
     """Returns a table of paired differences, one line per metric."""
     chosen = summary[
         (summary.deblender == deblender)
@@ -203,7 +206,7 @@ def _table(summary: pd.DataFrame, deblender: str, arms, scene: str = "blend") ->
     }
 
 
-def _verdict(row) -> str:
+def _verdict(row: dict) -> str:
     difference = Difference(**{key: row[key] for key in Difference.__dataclass_fields__})
     if difference.blends < FEWEST_BLENDS:
         return "too few blends"

@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendExample
@@ -28,7 +29,7 @@ class ScarletDeblender(Scarlet):
             installed autograd.
     """
 
-    def __init__(self, max_n_sources: int, **options):
+    def __init__(self, max_n_sources: int, **options: Any) -> None:
         check_scarlet()
         super().__init__(max_n_sources, **options)
 

@@ -111,7 +111,7 @@ class Scarlet2Deblender(Deblender):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_frames": (None, None, None)}
 
-    def batch_call(self, blend_batch: BlendBatch, njobs: int = 1, **kwargs) -> DeblendBatch:
+    def batch_call(self, blend_batch: BlendBatch, njobs: int = 1, **kwargs: Any) -> DeblendBatch:
         """Deblends a batch; ``njobs`` has no effect. See `deblend` for the other arguments."""
         return super().batch_call(blend_batch, 1, **kwargs)
 

@@ -9,6 +9,7 @@ squares. All arrays have the same shape in every blend, absent sources being mas
 compiles one loop instead of one for each blend.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -50,7 +51,14 @@ class Fit(NamedTuple):
 
 
 @eqx.filter_jit
-def fit(settings: Settings, renderer, data, weights, centers, present) -> Fit:
+def fit(
+    settings: Settings,
+    renderer: Callable,
+    data: np.ndarray | jax.Array,
+    weights: np.ndarray | jax.Array,
+    centers: np.ndarray | jax.Array,
+    present: np.ndarray | jax.Array,
+) -> Fit:
     """Fits a blend.
 
     Args:
@@ -218,7 +226,7 @@ def _grown(mask):
     return jax.lax.reduce_window(ones, 0.0, jax.lax.max, window, (1, 1, 1), "SAME") > 0
 
 
-def _monotone(half: int):
+def _monotone(half: int) -> Callable[[jax.Array], jax.Array]:
     """Returns a function that makes images ``[n, 2 half + 1, 2 half + 1]`` fall off outwards.
 
     Going out ring by ring (squares around the central pixel), no pixel may be brighter than the

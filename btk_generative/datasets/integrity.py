@@ -1,5 +1,8 @@
 """Finds shards of a data set that are missing, truncated or altered."""
 
+import os
+from typing import Any
+
 from tqdm.auto import tqdm
 
 from btk_generative.datasets import layout, manifest
@@ -8,7 +11,9 @@ from btk_generative.datasets.job import generate
 from btk_generative.datasets.store import Store
 
 
-def verify(folder, repair: bool = False, progress: bool = True, **options) -> dict[int, str]:
+def verify(
+    folder: str | os.PathLike, repair: bool = False, progress: bool = True, **options: Any
+) -> dict[int, str]:
     """Reads every file of a data set and compares it with its checksum.
 
     Args:

@@ -1,5 +1,6 @@
 """Draws the shards of a data set that are still missing."""
 
+import os
 import threading
 import time
 import uuid
@@ -21,7 +22,10 @@ _loading = Lock()
 
 
 def generate(
-    config: GenerateConfig, output, shard: int | None = None, progress: bool = True
+    config: GenerateConfig,
+    output: str | os.PathLike,
+    shard: int | None = None,
+    progress: bool = True,
 ) -> dict:
     """Draws a data set, or what is still missing of it.
 
@@ -82,7 +86,9 @@ def generate(
     return {"drawn": len(missing), "complete": len(done), "shards": config.shards}
 
 
-def _draw(config, store, shards, alone, bar) -> dict[int, Exception]:
+def _draw(
+    config: GenerateConfig, store: Store, shards: list[int], alone: bool, bar: tqdm
+) -> dict[int, Exception]:
     """Draws shards and returns the errors of those that failed, but raises a user's mistake."""
     common = (uuid.uuid4().hex, config.model_dump_json(), store.url)
     results: Iterator[tuple[int, Any]]

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from importlib.metadata import version
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
 from astropy.table import MaskedColumn
@@ -14,6 +14,11 @@ from btk_generative.datasets.config import MAX_BLENDS, MAX_SHARDS, GenerateConfi
 from btk_generative.datasets.store import Store
 from btk_generative.errors import OutputError
 from btk_generative.runs.config import shortened
+
+if TYPE_CHECKING:
+    from btk.catalog import CatsimCatalog
+
+    from btk_generative.models.model import GenerativeModel
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -45,7 +50,7 @@ class Shape(BaseModel):
     isolated: Annotated[bool, Strict()]
 
 
-def describe(config: GenerateConfig, catalog, model) -> dict:
+def describe(config: GenerateConfig, catalog: "CatsimCatalog", model: "GenerativeModel") -> dict:
     """Describes a data set before its first shard is drawn.
 
     Args:

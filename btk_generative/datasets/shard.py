@@ -3,19 +3,23 @@
 import time
 from contextlib import ExitStack
 
-from astropy.table import vstack
+from astropy.table import Table, vstack
+from btk.catalog import CatsimCatalog
 
 from btk_generative.datasets import layout, shardfile
 from btk_generative.datasets.config import GenerateConfig
 from btk_generative.datasets.store import Store
 from btk_generative.draw import GenerativeGenerator, SurveyBatches
 from btk_generative.draw.truth import truth_of, write_parquet
+from btk_generative.models.model import GenerativeModel
 
 
 class ShardMaker:
     """What a thread keeps from shard to shard."""
 
-    def __init__(self, config: GenerateConfig, catalog, model):
+    def __init__(
+        self, config: GenerateConfig, catalog: CatsimCatalog, model: GenerativeModel
+    ) -> None:
         """Sets up the generator.
 
         Args:
@@ -78,7 +82,7 @@ class ShardMaker:
         store.write_json(layout.row(shard), row)
         return row
 
-    def _stream(self, paths: dict[str, str], shard: int):
+    def _stream(self, paths: dict[str, str], shard: int) -> tuple[list[Table], float, float]:
         """Draws the shard's blends into image files; returns truth tables and seconds."""
         config, tables, drawing, writing = self._config, [], 0.0, 0.0
         first = shard * config.blends_per_shard

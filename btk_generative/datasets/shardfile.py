@@ -7,7 +7,9 @@ arithmetic, would not compress: each pixel is rounded to float32's resolution at
 pixel of its image.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -17,11 +19,14 @@ from astropy.table.meta import get_yaml_from_table
 from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.data_info import serialize_context_as
 
+if TYPE_CHECKING:
+    from btk.blend_batch import BlendBatch
+
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 @contextmanager
-def create(path: str, blends: int, isolated: bool):
+def create(path: str, blends: int, isolated: bool) -> "Iterator[Callable[[BlendBatch], None]]":
     """Creates a shard.
 
     Args:
@@ -63,7 +68,7 @@ class _Disk:
         if self._error is not None:
             raise self._error
 
-    def write(self, data) -> int:
+    def write(self, data: memoryview) -> int:
         view, position = memoryview(data).cast("B"), self._raw.tell()
         written = 0
         try:
@@ -76,7 +81,7 @@ class _Disk:
             self._raw.seek(position + len(view))
         return len(view)
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: memoryview) -> int:
         view, start = memoryview(buffer).cast("B"), self._raw.tell()
         count = self._raw.readinto(view)
         view[count:] = bytes(len(view) - count)
@@ -93,7 +98,7 @@ class _Writer:
         self.file, self.disk, self.blends, self.isolated = file, disk, blends, isolated
         self.count = 0
 
-    def append(self, batch) -> None:
+    def append(self, batch: "BlendBatch") -> None:
         self.disk.check()
         if self.count == 0:
             self._prepare(batch)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import fsspec
 
@@ -47,14 +48,14 @@ class Store:
     def __hash__(self) -> int:
         return hash(self.url)
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Store) and self.url == other.url
 
     def path(self, name: str) -> str:
         """Path of a file for this store's file system."""
         return f"{self._root}/{name}"
 
-    def open(self, name: str):
+    def open(self, name: str) -> IO[bytes]:
         """Opens a file to read bytes from."""
         return (
             open(self.path(name), "rb")
@@ -81,7 +82,7 @@ class Store:
         if self.exists(name):
             self.filesystem.rm_file(self.path(name))
 
-    def read_json(self, name: str):
+    def read_json(self, name: str) -> Any:
         """Reads a JSON file.
 
         Raises:
@@ -91,7 +92,7 @@ class Store:
         with self.open(name) as file:
             return read_json(file.read(MAX_BYTES + 1))
 
-    def write_json(self, name: str, value) -> None:
+    def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file."""
         with self.new_file(name) as file:
             Path(file.path).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
@@ -138,7 +139,7 @@ class Store:
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, shared: bool = False):
+    def lock(self, shared: bool = False) -> Iterator[None]:
         """Keeps other runs out of a local folder.
 
         The lock is the operating system's: it ends with the process, however that ends.

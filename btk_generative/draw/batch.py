@@ -7,7 +7,7 @@ import galsim
 import h5py
 import numpy as np
 from astropy.io.misc.hdf5 import write_table_hdf5
-from astropy.table import MaskedColumn
+from astropy.table import Column, MaskedColumn
 from astropy.utils.exceptions import AstropyUserWarning
 from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
 
@@ -61,7 +61,7 @@ class SurveyBatch(BlendBatch):
         )
 
 
-def _says_more(column) -> bool:
+def _says_more(column: Column) -> bool:
     """Returns whether there is more to a column than its values."""
     return isinstance(column, MaskedColumn) or bool(column.unit or column.description)
 

@@ -18,7 +18,7 @@ from btk_generative.models import LightProfiles
 from btk_generative.sersic import surface_brightness
 
 
-def bulge_shares(table: Table, bands) -> tuple[np.ndarray, np.ndarray]:
+def bulge_shares(table: Table, bands: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the bulge's share of bulge and disk together.
 
     Args:

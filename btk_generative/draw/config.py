@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from btk.catalog import CatsimCatalog
 from pydantic import (
     BeforeValidator,
     Field,
@@ -38,7 +39,7 @@ class CatalogConfig(StrictModel):
             raise ValueError("give either 'path' (a file) or 'mock' (a number of galaxies)")
         return self
 
-    def read(self):
+    def read(self) -> CatsimCatalog:
         """Returns the catalogue as a `btk.catalog.CatsimCatalog`."""
         from btk_generative.catalogs import mock_catsim, read_catalog
 

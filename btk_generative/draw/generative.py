@@ -244,7 +244,7 @@ class GenerativeGenerator(StreamGenerator):
 
 def _two_colours(
     profiles: LightProfiles, flux: np.ndarray, table: Table, placement: Placement, bands: list[str]
-):
+) -> tuple[LightProfiles, np.ndarray, np.ndarray, tuple[LightProfiles, np.ndarray]]:
     """Takes the disks out of the profiles of galaxies with bulge and disk.
 
     Returns:

@@ -3,18 +3,19 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import galsim
 import numpy as np
-from astropy.table import Table
+from astropy.table import Row, Table
 from btk.blend_batch import BlendBatch
 from btk.catalog import CatsimCatalog
 from btk.draw_blends import DrawBlendsGenerator
-from btk.survey import Survey, make_wcs
+from btk.sampling_functions import SamplingFunction
+from btk.survey import Filter, Survey, make_wcs
 from btk.utils import DEFAULT_SEED
 from tqdm.auto import tqdm
 
@@ -86,9 +87,9 @@ class StreamGenerator(DrawBlendsGenerator):
 
     def __init__(
         self,
-        catalog,
-        sampling_function,
-        surveys,
+        catalog: CatsimCatalog,
+        sampling_function: SamplingFunction,
+        surveys: Survey | list[Survey],
         batch_size: int = 8,
         njobs: int = 1,
         verbose: bool = False,
@@ -167,7 +168,7 @@ class StreamGenerator(DrawBlendsGenerator):
         self._memory = Memory()
         self._sky = {name: sky_levels(survey) for name, survey in self.surveys.items()}
 
-    def _set_surveys(self, surveys) -> None:
+    def _set_surveys(self, surveys: Survey | list[Survey]) -> None:
         super()._set_surveys(surveys)
         if not isinstance(surveys, Survey) and len(self.surveys) < len(surveys):
             names = [survey.name for survey in surveys]
@@ -318,7 +319,7 @@ class StreamGenerator(DrawBlendsGenerator):
                     batch.catalog_list[place].update(columns)
         return number
 
-    def _map(self, work, parts: Iterable) -> Iterator:
+    def _map(self, work: Callable[[Part], int], parts: Iterable[Part]) -> Iterator[int]:
         """Yields the results of work on each part, in their order, from ``njobs`` threads."""
         if self.njobs == 1:
             yield from map(work, parts)
@@ -336,7 +337,9 @@ class StreamGenerator(DrawBlendsGenerator):
             truth[f"not_drawn_{band}"] = np.zeros(len(table))
         return truth
 
-    def render_single(self, entry, filt, psf: galsim.GSObject, survey: Survey) -> galsim.Image:
+    def render_single(
+        self, entry: Row, filt: Filter, psf: galsim.GSObject, survey: Survey
+    ) -> galsim.Image:
         """Draws one galaxy of a truth table in one band.
 
         Args:

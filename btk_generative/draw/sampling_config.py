@@ -4,6 +4,7 @@ import inspect
 import math
 from typing import Annotated, Any
 
+from btk.sampling_functions import SamplingFunction
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -87,7 +88,7 @@ class SamplingConfig(BaseModel):
             )
         return getattr(functions, self.function)
 
-    def build(self, seed: int):
+    def build(self, seed: int) -> SamplingFunction:
         """Returns the sampling function.
 
         Args:

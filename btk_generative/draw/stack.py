@@ -1,5 +1,7 @@
 """The tables of a batch's blends, as a sampling function made them, in one table."""
 
+from collections.abc import Iterable
+
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
@@ -52,7 +54,7 @@ class Stacker:
         kept = {name: column for name, column in joined.items() if column is not None}
         return Table(kept, copy=False), own
 
-    def _plain(self, blend, index: int) -> dict[str, Column]:
+    def _plain(self, blend: Table, index: int) -> dict[str, Column]:
         """Returns the columns of a blend that truth tables can hold."""
         where = f"{self.where}, blend {index}"
         if not isinstance(blend, Table):
@@ -68,7 +70,7 @@ class Stacker:
         self._warn(lost)
         return kept
 
-    def _warn(self, lost) -> None:
+    def _warn(self, lost: Iterable[str]) -> None:
         warn_lost([name for name in lost if name not in self._lost], self.where)
         self._lost.update(lost)
 
@@ -88,6 +90,6 @@ def _join(name: str, parts: list[Column]) -> Column | None:
     return make(data, unit=next(iter(units)), description=parts[0].description)
 
 
-def _is_odd(column) -> bool:
+def _is_odd(column: Column) -> bool:
     plain = type(column) is Column and column.dtype.kind in "biuf" and column.ndim == 1
     return not plain or column.unit is not None

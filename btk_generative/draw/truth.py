@@ -1,11 +1,14 @@
 """The truth of a batch as one table, and as a file."""
 
+import os
+from typing import Any
+
 import numpy as np
 from astropy.table import MaskedColumn, Table, vstack
 from btk.blend_batch import BlendBatch
 
 
-def truth_of(batch: BlendBatch, **constants) -> Table:
+def truth_of(batch: BlendBatch, **constants: Any) -> Table:
     """Returns the truth tables of a batch in one, with the survey's name in column ``survey``.
 
     Args:
@@ -18,7 +21,7 @@ def truth_of(batch: BlendBatch, **constants) -> Table:
     return table
 
 
-def write_parquet(table: Table, path) -> None:
+def write_parquet(table: Table, path: str | os.PathLike) -> None:
     """Writes a truth table; masked values are missing in the file.
 
     Args:

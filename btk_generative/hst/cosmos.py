@@ -1,5 +1,6 @@
 """GalSim's COSMOS catalogue: HST F814W galaxies with parametric fits, and perhaps their images."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import galsim
@@ -67,7 +68,7 @@ def open_cosmos(path: Path, images: bool, exclusion_level: str) -> galsim.COSMOS
     return catalog
 
 
-def require_fits(names, path: Path) -> None:
+def require_fits(names: Iterable[str], path: Path) -> None:
     """Raises a `CatalogError` if columns of the parametric fits are missing."""
     missing = [name for name in FIT_COLUMNS if name not in names]
     if missing:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from btk_generative.errors import ModelError
 from btk_generative.models import archive
-from btk_generative.models.card import SCHEMA, parse, read
+from btk_generative.models.card import SCHEMA, Card, parse, read
 from btk_generative.models.graph import Graph, freeze, import_tensorflow
 from btk_generative.models.model import GenerativeModel
 from btk_generative.models.operations import admit
@@ -18,7 +18,7 @@ _NETWORK = "saved_model/saved_model.pb"
 _SIGNATURE = "serving_default"
 
 
-def read_artifact(files: dict[str, bytes], digest: str, path) -> GenerativeModel:
+def read_artifact(files: dict[str, bytes], digest: str, path: str | os.PathLike) -> GenerativeModel:
     """Returns the model in the files of an artifact.
 
     Raises:
@@ -38,7 +38,7 @@ def read_artifact(files: dict[str, bytes], digest: str, path) -> GenerativeModel
     return GenerativeModel(card, partial(_network, files[_NETWORK], parsed, path), digest)
 
 
-def _network(content: bytes, card, path) -> Graph:
+def _network(content: bytes, card: Card, path: str | os.PathLike) -> Graph:
     """Returns the graph of a SavedModel that only computes, and as the card says."""
     import_tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _NOTES = (
 _starting = threading.RLock()
 
 
-def import_tensorflow(threads: int = 1):
+def import_tensorflow(threads: int = 1) -> ModuleType:
     """Returns the module tensorflow, imported without its start-up notes.
 
     Warnings and errors are passed on, and a user who has set TF_CPP_MIN_LOG_LEVEL gets all of it.
@@ -150,7 +151,7 @@ class Graph:
         except (ValueError, TypeError) as error:  # of NumPy: an input of another shape
             raise ModelError(f"{self.path}: the graph does not take its inputs: {error}") from error
 
-    def _compile(self, tf) -> Callable:
+    def _compile(self, tf: Any) -> Callable:
         graph = import_graph(tf, tf.compat.v1.GraphDef.FromString(self.definition), self.path)
         try:
             taken = {key: graph.get_tensor_by_name(name) for key, name in self.inputs.items()}
@@ -176,7 +177,7 @@ class Graph:
         )
 
 
-def import_graph(tf, graph_def, path):
+def import_graph(tf: Any, graph_def: Any, path: str | os.PathLike) -> Any:
     """Returns a `tf.Graph` of a graph whose operations are known to be harmless.
 
     Raises:
@@ -233,7 +234,7 @@ def freeze(function: Callable, inputs: list[str], random_size: int) -> Graph:
     )
 
 
-def canonical(graph_def, inputs: list[str], outputs: list):
+def canonical(graph_def: Any, inputs: list[str], outputs: list) -> tuple[Any, list[str]]:
     """Returns the part of a graph that makes its outputs, and the outputs' names in it.
 
     Order and names of the nodes do not tell how the graph was traced.

@@ -6,6 +6,9 @@ one, call Python or run another graph that hides in a string, nobody can list.
 """
 
 import math
+import os
+from collections.abc import Container
+from typing import Any
 
 from btk_generative.errors import ModelError
 
@@ -98,7 +101,7 @@ _STRING = 7
 _CONFIGURES = ("config", "config_proto", "executor_type")
 
 
-def admit(graph_def, path, random: bool = False) -> None:
+def admit(graph_def: Any, path: str | os.PathLike, random: bool = False) -> None:
     """Raises a `ModelError` unless a graph and its functions do nothing but compute.
 
     What would configure TensorFlow in a call of a function is removed.
@@ -136,7 +139,7 @@ def node_name(source: str) -> str:
     return source.removeprefix("^").split(":")[0]
 
 
-def refuse(node, path, why: str) -> ModelError:
+def refuse(node: Any, path: str | os.PathLike, why: str) -> ModelError:
     """Returns the error that names an operation and its node, which are a stranger's words."""
     return ModelError(
         f"{path}: the graph has the operation {node.op[:80]!r} (node {node.name[:80]!r}), {why}; "
@@ -144,13 +147,15 @@ def refuse(node, path, why: str) -> ModelError:
     )
 
 
-def called(node) -> list[str]:
+def called(node: Any) -> list[str]:
     """Returns the functions that a node calls."""
     names = [value.func.name for value in node.attr.values() if value.HasField("func")]
     return names + [func.name for value in node.attr.values() for func in value.list.func]
 
 
-def _check_operation(node, allowed, functions, path) -> None:
+def _check_operation(
+    node: Any, allowed: Container[str], functions: Any, path: str | os.PathLike
+) -> None:
     if node.op not in allowed:
         raise refuse(
             node, path, "which is none of those that a model may have: a model may only compute"
@@ -177,7 +182,7 @@ def _check_operation(node, allowed, functions, path) -> None:
                 raise refuse(node, path, f"which calls the unknown function {func.name[:80]!r}")
 
 
-def _check_constants(body, path) -> int:
+def _check_constants(body: Any, path: str | os.PathLike) -> int:
     """Checks the constants of a graph or function, and returns their size in bytes."""
     constants = {node.name: node for node in body if node.op == "Const"}
     size = sum(_size(node, path) for node in constants.values())
@@ -195,14 +200,14 @@ def _check_constants(body, path) -> int:
     return size
 
 
-def _is_text(node) -> bool:
+def _is_text(node: Any) -> bool:
     return node.op == "Const" and _STRING in (
         node.attr["dtype"].type,
         node.attr["value"].tensor.dtype,
     )
 
 
-def _size(node, path) -> int:
+def _size(node: Any, path: str | os.PathLike) -> int:
     """Returns the bytes that a constant takes in memory, often more than in the file."""
     tensor = node.attr["value"].tensor
     lengths = [dim.size for dim in tensor.tensor_shape.dim]
@@ -218,7 +223,7 @@ def _size(node, path) -> int:
     return math.prod(lengths) * NUMBERS[tensor.dtype]
 
 
-def _largest(node, path) -> float:
+def _largest(node: Any, path: str | os.PathLike) -> float:
     """Returns the largest absolute value of a constant."""
     from tensorflow.python.framework.tensor_util import MakeNdarray
 
@@ -231,7 +236,7 @@ def _largest(node, path) -> float:
     return max(float(values.max(initial=0)), -float(values.min(initial=0)))
 
 
-def _check_calls(graph_def, functions, path) -> None:
+def _check_calls(graph_def: Any, functions: Any, path: str | os.PathLike) -> None:
     """Raises a `ModelError` if functions call themselves, or grow without bound when called."""
     sizes = {}
 

@@ -41,7 +41,7 @@ class LightProfiles:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows) -> "LightProfiles":
+    def __getitem__(self, rows: slice | np.ndarray) -> "LightProfiles":
         """Returns the profiles of some rows (a slice, an index array or a mask)."""
         return LightProfiles(self.images[rows], self.pixel_scale[rows], self.oriented)
 

@@ -11,8 +11,11 @@ constants, so initialisers and all else that the output does without are left ou
 """
 
 import math
+import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +49,9 @@ def is_module(files: dict[str, bytes]) -> bool:
     return "tfhub_module.pb" in files
 
 
-def read_module(files: dict[str, bytes], digest: str, path, entry: Entry | None) -> GenerativeModel:
+def read_module(
+    files: dict[str, bytes], digest: str, path: str | os.PathLike, entry: Entry | None
+) -> GenerativeModel:
     """Returns the model in a TensorFlow-1 hub module.
 
     Its card is made up from what the module and the registry tell. The domain of an input that
@@ -98,7 +103,7 @@ def read_module(files: dict[str, bytes], digest: str, path, entry: Entry | None)
     return GenerativeModel(card, lambda: graph, digest)
 
 
-def _meta_graph(content: bytes):
+def _meta_graph(content: bytes) -> Any:
     """Returns the graph of the tag set [] in a serialised SavedModel."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -107,7 +112,7 @@ def _meta_graph(content: bytes):
     return meta
 
 
-def _attachments(meta) -> dict[str, bytes]:
+def _attachments(meta: Any) -> dict[str, bytes]:
     """Returns the messages attached to a module.
 
     An attachment is a message of a string, field 1, and of bytes, field 2; so is protobuf's Any.
@@ -119,7 +124,9 @@ def _attachments(meta) -> dict[str, bytes]:
     return {pair.type_url: pair.value for pair in pairs}
 
 
-def _freeze(meta, files: dict[str, bytes], inputs: list[str], output: str, path):
+def _freeze(
+    meta: Any, files: dict[str, bytes], inputs: list[str], output: str, path: str | os.PathLike
+) -> Any:
     """Returns the graph from inputs to the output, its variables turned into constants."""
     tf = import_tensorflow()
     graph_def = _needed(meta.graph_def, [output, *inputs], path)
@@ -168,7 +175,7 @@ def _freeze(meta, files: dict[str, bytes], inputs: list[str], output: str, path)
     return graph_def
 
 
-def _needed(graph_def, tensors: list[str], path):
+def _needed(graph_def: Any, tensors: list[str], path: str | os.PathLike) -> Any:
     """Returns the nodes and functions of a graph that make some tensors, in their order."""
     nodes = {node.name: node for node in graph_def.node}
     needed, waiting = set(), list(map(node_name, tensors))
@@ -191,7 +198,7 @@ def _needed(graph_def, tensors: list[str], path):
     return part
 
 
-def _read_variables(files: dict[str, bytes], variables: dict, path) -> dict:
+def _read_variables(files: dict[str, bytes], variables: dict, path: str | os.PathLike) -> dict:
     """Returns the values of variables in a module's checkpoint, as TensorProtos by name."""
     tf = import_tensorflow()
     if not variables:
@@ -217,7 +224,13 @@ def _read_variables(files: dict[str, bytes], variables: dict, path) -> dict:
         return {name: tf.make_tensor_proto(reader.get_tensor(name)) for name in variables}
 
 
-def _random_from_outside(graph_def, inputs, conditions, output, path) -> tuple[Graph, int]:
+def _random_from_outside(
+    graph_def: Any,
+    inputs: dict[str, str],
+    conditions: dict[str, str],
+    output: str,
+    path: str | os.PathLike,
+) -> tuple[Graph, int]:
     """Returns a graph whose random numbers are one input, and how many a galaxy needs.
 
     They take the place of inputs called ``random_normal`` and of operations that make random
@@ -254,7 +267,9 @@ def _random_from_outside(graph_def, inputs, conditions, output, path) -> tuple[G
     return Graph(content, given, {"image": renamed}, str(path)), total
 
 
-def _shapes(graph_def, names, inputs, path) -> dict[str, tuple[int, ...]]:
+def _shapes(
+    graph_def: Any, names: Iterable[str], inputs: dict[str, str], path: str | os.PathLike
+) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of tensors when a chunk of galaxies is drawn; one axis is the batch."""
     tf = import_tensorflow()
     graph = import_graph(tf, graph_def, path)

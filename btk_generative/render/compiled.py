@@ -2,13 +2,15 @@
 
 import functools
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import numba
 
 _log = logging.getLogger(__name__)
 
 
-def compiled(function=None, **options):
+def compiled(function: Callable | None = None, **options: Any) -> Callable:
     """Compiles a function when it is first called; takes the options of `numba.njit`.
 
     What was compiled is kept beside the package or in the user's cache. Where neither can be

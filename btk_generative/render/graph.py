@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,13 +11,18 @@ from btk_generative.errors import ConfigError
 from btk_generative.render import loops
 from btk_generative.render.renderer import SurveyRenderer
 
+if TYPE_CHECKING:
+    import galsim
+
 CHUNK = 8
 """Galaxies that are drawn at once. Chunks are filled up to this size."""
 
 _log = logging.getLogger(__name__)
 
 
-def make_renderer(psfs, pixel_scale: float, stamp_size: int, device: str = "auto"):
+def make_renderer(
+    psfs: "Sequence[galsim.GSObject]", pixel_scale: float, stamp_size: int, device: str = "auto"
+) -> SurveyRenderer:
     """Returns a renderer for a device.
 
     Args:
@@ -48,7 +54,9 @@ class GraphRenderer(SurveyRenderer):
     runs to float32 accuracy, not to the bit.
     """
 
-    def __init__(self, psfs, pixel_scale: float, stamp_size: int):
+    def __init__(
+        self, psfs: "Sequence[galsim.GSObject]", pixel_scale: float, stamp_size: int
+    ) -> None:
         """Prepares the transfer functions; see `SurveyRenderer`."""
         super().__init__(psfs, pixel_scale, stamp_size)
         self._graphs: dict[int, Callable] = {}
@@ -56,7 +64,15 @@ class GraphRenderer(SurveyRenderer):
     def _part(self) -> list:
         return []
 
-    def _draw(self, lie, sizes, flux, point, out, rows) -> None:
+    def _draw(
+        self,
+        lie: tuple,
+        sizes: np.ndarray,
+        flux: Any,
+        point: Any,
+        out: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
         images, centre, slope, _ = lie
         for size in np.unique(sizes[:, 0]):
             group = np.flatnonzero(sizes[:, 0] == size)
@@ -73,7 +89,7 @@ class GraphRenderer(SurveyRenderer):
                 for i, image in zip(part, drawn.numpy(), strict=False):
                     out[rows[i]] = image
 
-    def _graph(self, size: int):
+    def _graph(self, size: int) -> Callable:
         with self._lock:
             if size not in self._graphs:
                 import tensorflow as tf
@@ -82,7 +98,9 @@ class GraphRenderer(SurveyRenderer):
                 self._graphs[size] = tf.function(render, reduce_retracing=True)
             return self._graphs[size]
 
-    def _render(self, box: loops.Box, images, centre, slope, flux, point):
+    def _render(
+        self, box: loops.Box, images: Any, centre: Any, slope: Any, flux: Any, point: Any
+    ) -> Any:
         """Draws a chunk: profiles ``[n, S, S]`` to images ``[n, bands, N, N]``."""
         import tensorflow as tf
 
@@ -109,7 +127,7 @@ class GraphRenderer(SurveyRenderer):
         drawn = tf.signal.irfft2d(rows, fft_length=[fine, fine]) * finer**2
         return drawn[..., : stamp * finer : finer, : stamp * finer : finer]
 
-    def _spectra(self, box: loops.Box, images, centre, slope):
+    def _spectra(self, box: loops.Box, images: Any, centre: Any, slope: Any) -> Any:
         """Returns the transforms of a chunk of profiles, ``[n, 2 K + 1, K + 1]``."""
         import tensorflow as tf
 

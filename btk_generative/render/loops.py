@@ -312,7 +312,9 @@ def _halve(image):
 
 
 @_compiled
-def place(images, scale, angle, g1, g2):
+def place(
+    images: np.ndarray, scale: np.ndarray, angle: np.ndarray, g1: np.ndarray, g2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns how profiles lie in the sky.
 
     Args:
@@ -410,7 +412,7 @@ def _on_box(image, centre, slope, height, flux, point, box, tables, rows):
 
 
 @_compiled
-def extended(boxes, box):
+def extended(boxes: List | None, box: Box) -> List:
     """Returns a list of boxes, None for an empty one, with one more."""
     longer = List()
     if boxes is not None:
@@ -421,7 +423,19 @@ def extended(boxes, box):
 
 
 @_compiled
-def draw(images, centre, slope, height, flux, point, number, boxes, tables, out, rows):
+def draw(
+    images: np.ndarray,
+    centre: np.ndarray,
+    slope: np.ndarray,
+    height: np.ndarray,
+    flux: np.ndarray,
+    point: np.ndarray,
+    number: np.ndarray,
+    boxes: List,
+    tables: Tables,
+    out: np.ndarray,
+    rows: np.ndarray,
+) -> None:
     """Draws galaxies.
 
     Args:

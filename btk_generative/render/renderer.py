@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import galsim
 import numpy as np
 from numba.typed import List
+from numpy.typing import ArrayLike
 
 from btk_generative.errors import ConfigError
 from btk_generative.models.profiles import LightProfiles
@@ -147,7 +148,15 @@ class SurveyRenderer:
         self._draw(lie, sizes, flux.astype(np.float32), point.astype(np.float32), out, rows)
         return out
 
-    def _draw(self, lie, sizes, flux, point, out, rows) -> None:
+    def _draw(
+        self,
+        lie: tuple,
+        sizes: np.ndarray,
+        flux: np.ndarray,
+        point: np.ndarray,
+        out: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
         """Draws galaxies into ``out[rows]``.
 
         Args:
@@ -162,7 +171,7 @@ class SurveyRenderer:
         number = self._numbered(sizes)
         loops.draw(*lie, flux, point, number, self._boxes, self._tables, out, rows)
 
-    def _box_sizes(self, distance, extent) -> np.ndarray:
+    def _box_sizes(self, distance: np.ndarray, extent: np.ndarray) -> np.ndarray:
         """Returns the sizes of the periodic boxes on which galaxies are drawn right.
 
         The bulk of a galaxy's light (its root-mean-square extent) and a pixel of the stamp must be
@@ -195,7 +204,7 @@ class SurveyRenderer:
             sizes[parted, 1] = core[parted]
         return sizes
 
-    def _numbered(self, sizes) -> np.ndarray:
+    def _numbered(self, sizes: np.ndarray) -> np.ndarray:
         """Returns the numbers of the boxes of such sizes, which are made where there are none.
 
         Args:
@@ -265,7 +274,7 @@ class SurveyRenderer:
         return cores
 
 
-def _array(name: str, values, shape: tuple[int, ...]) -> np.ndarray:
+def _array(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     try:
         values = np.broadcast_to(values, shape)

@@ -5,6 +5,7 @@ WeakLensingDeblending is at github.com/LSSTDESC/WeakLensingDeblending, and in no
 
 import math
 from importlib import import_module
+from typing import Any
 
 import galsim
 import numpy as np
@@ -34,14 +35,14 @@ class GenerativeGalaxyBuilder:
 
     def __init__(
         self,
-        survey,
+        survey: Any,
         no_disk: bool,
         no_bulge: bool,
         no_agn: bool,
         verbose_model: bool,
         model: str | GenerativeModel = "default",
         seed: int = 0,
-    ):
+    ) -> None:
         """Initialises the builder; the first five arguments are those of descwl's.
 
         Args:
@@ -98,7 +99,9 @@ class GenerativeGalaxyBuilder:
             for index, identifier in enumerate(identifiers):
                 self._prepared[identifier] = galaxies[index : index + 1]
 
-    def from_catalog(self, entry: Row, dx_arcsecs: float, dy_arcsecs: float, filter_band: str):
+    def from_catalog(
+        self, entry: Row, dx_arcsecs: float, dy_arcsecs: float, filter_band: str
+    ) -> Any:
         """Builds the model of one galaxy.
 
         Args:

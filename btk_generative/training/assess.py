@@ -1,7 +1,9 @@
 """How well a model reconstructs and draws galaxies that it has not been trained on."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import galsim
 import numpy as np
@@ -57,7 +59,7 @@ class Results:
         }
 
 
-def assess(data: Dataset, batches: list, draw, vae, seed: int) -> Results:
+def assess(data: Dataset, batches: list, draw: Callable, vae: Any, seed: int) -> Results:
     """Measures a model on test galaxies.
 
     Sizes, fluxes and shapes of drawn galaxies are measured behind the PSF and in noise of the

@@ -1,6 +1,6 @@
 """Batches of a data set, in an order that a seed and an epoch fix."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -11,7 +11,9 @@ from btk_generative.training.inputs import Inputs
 from btk_generative.training.observation import flip_x, flip_y
 
 
-def network_inputs(dataset: Dataset, records: np.ndarray, inputs: Inputs, flips=None) -> dict:
+def network_inputs(
+    dataset: Dataset, records: np.ndarray, inputs: Inputs, flips: np.ndarray | None = None
+) -> dict:
     """Returns what the networks take of records, float32 arrays of ``n`` entries.
 
     Args:
@@ -45,7 +47,14 @@ def network_inputs(dataset: Dataset, records: np.ndarray, inputs: Inputs, flips=
 class Stream:
     """Batches for training without end, and batches for validation."""
 
-    def __init__(self, read, train_size: int, validation_size: int, batch_size: int, seed: int):
+    def __init__(
+        self,
+        read: Callable[[str, np.ndarray, np.random.Generator | None], dict],
+        train_size: int,
+        validation_size: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
         """Says what to read.
 
         Args:

@@ -186,16 +186,18 @@ def _make_shards(galaxies: Galaxies, settings: DataSettings, folder: Path, seed:
     missing = [number for number in numbers if not (folder / names[number]).exists()]
     shared = galaxies if settings.jobs == 1 else None  # a process opens the catalogue itself
     tasks = [(settings, folder / names[number], number, seed, shared) for number in missing]
-    with tqdm(
-        total=len(numbers),
-        initial=len(numbers) - len(missing),
-        desc="Making data",
-        unit="shard",
-        disable=None,
-    ) as bar:
-        with Workers(settings.jobs) as workers:
-            for _ in workers.map(_make_shard, tasks):
-                bar.update()
+    with (
+        tqdm(
+            total=len(numbers),
+            initial=len(numbers) - len(missing),
+            desc="Making data",
+            unit="shard",
+            disable=None,
+        ) as bar,
+        Workers(settings.jobs) as workers,
+    ):
+        for _ in workers.map(_make_shard, tasks):
+            bar.update()
     shards = {name: _checksum(folder / name) for name in names}
     index = {"conditions": conditions, "source": galaxies.source, "shards": shards}
     write_json(folder / _INDEX, index)
@@ -234,7 +236,14 @@ def _make_shard(task: tuple[DataSettings, Path, int, int, Galaxies | None]) -> N
         np.save(file, records)
 
 
-def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
+def _observe(
+    galaxies: Galaxies,
+    row: int,
+    copy: int,
+    settings: DataSettings,
+    seed: int,
+    record: np.void,
+) -> None:
     """Fills in a record's image, PSF, noise, pixel scale and identity."""
     rng = np.random.default_rng(stream(seed, row, copy))
     view_seed, noise_seed = (int(s) for s in rng.integers(1, 2**31, size=2))
@@ -246,6 +255,7 @@ def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
             for name in galaxies.conditions.colnames
         }
         scale = float(settings.width * radius(values, np)[0] / size)
+        assert galaxies.angle is not None  # the settings were checked against the galaxies
         turn = -galaxies.angle[row]
     view = galaxies.view(row, view_seed, 1.5 * size * scale)
     turn = turn * galsim.radians
@@ -267,7 +277,7 @@ def _observe(galaxies, row, copy, settings: DataSettings, seed, record) -> None:
     record["power"] = noise_power(noise, size, scale)
 
 
-def _number(value) -> float:
+def _number(value: float) -> float:
     return np.nan if np.ma.is_masked(value) else float(value)
 
 

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from btk_generative.training.tensors import Tensor
+
 _MINIMUM = 1e-3  # of a bin's width, its height and the slope at a knot
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -60,11 +62,11 @@ class CouplingFlow(keras.Model):
             for _ in range(layers)
         ]
 
-    def call(self, inputs):
+    def call(self, inputs: dict) -> Tensor:
         """Returns the log density of ``(variables, context)``, so that `fit` can train it."""
         return self.log_prob(*inputs)
 
-    def log_prob(self, variables, context):
+    def log_prob(self, variables: Tensor, context: Tensor) -> Tensor:
         """Returns the natural logarithm of the density, shape ``[n]``.
 
         Args:
@@ -74,7 +76,7 @@ class CouplingFlow(keras.Model):
         normal, log_slope = self.forward(variables, context)
         return log_slope - 0.5 * ops.sum(normal**2 + _LOG_2PI, axis=-1)
 
-    def forward(self, variables, context):
+    def forward(self, variables: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the standard normal vectors ``[n, d]`` of data, and log |Jacobian| ``[n]``."""
         total = ops.zeros_like(variables[:, 0])
         for order, network in zip(self._order, self._networks, strict=True):
@@ -82,7 +84,7 @@ class CouplingFlow(keras.Model):
             total = total + log_slope
         return variables, total
 
-    def inverse(self, normal, context):
+    def inverse(self, normal: Tensor, context: Tensor) -> Tensor:
         """Returns the data ``[n, d]`` of standard normal vectors ``[n, d]``."""
         for order, network in zip(reversed(self._order), reversed(self._networks), strict=True):
             normal, _ = self._couple(normal, context, order, network, True)
@@ -98,7 +100,9 @@ class CouplingFlow(keras.Model):
         return ops.take(values, np.argsort(order), axis=1), ops.sum(log_slope, axis=-1)
 
 
-def rational_quadratic_spline(values, parameters, bound: float, inverse: bool = False):
+def rational_quadratic_spline(
+    values: Tensor, parameters: Tensor, bound: float, inverse: bool = False
+) -> tuple[Tensor, Tensor]:
     """Moves values through monotonic splines (Durkan et al. 2019, equations 4 to 8).
 
     Args:

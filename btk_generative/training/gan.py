@@ -6,6 +6,7 @@ from keras import ops
 from btk_generative.training.likelihood import convolve, image
 from btk_generative.training.networks import ImageNetwork, ProfileNetwork
 from btk_generative.training.settings import NetworkSettings
+from btk_generative.training.tensors import Tensor
 from btk_generative.training.trainable import Trainable
 
 _DRIFT = 1e-3
@@ -54,7 +55,7 @@ class Gan(Trainable):
         self.critic = ImageNetwork(size, 1, settings.width, seed + 1, precision, critic=True)
         self._noise = keras.random.SeedGenerator(seed + 2)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> dict:
         """Returns loss and critic's distance, ``[n]`` each.
 
         Args:
@@ -71,7 +72,7 @@ class Gan(Trainable):
         fake = self.critic(_turn_gradient(drawn), *rest, training=training)[:, 0]
         return {"loss": fake - real + _DRIFT * real**2, "distance": real - fake}
 
-    def draw(self, normal, context):
+    def draw(self, normal: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns profiles ``[n, S, S]`` and fluxes ``[n]``.
 
         Args:
@@ -80,7 +81,7 @@ class Gan(Trainable):
         """
         return self.generator(ops.concatenate([normal, context], axis=1))
 
-    def observed(self, inputs, light):
+    def observed(self, inputs: dict, light: Tensor) -> Tensor:
         """Returns images ``[n, S, S]`` of light, ``[n, S, S]``, with PSF and noise."""
         seen = image(convolve(light, (inputs["transfer_real"], inputs["transfer_imaginary"])))
         white = keras.random.normal(ops.shape(light), seed=self._noise)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -76,7 +77,7 @@ class Inputs:
         """Length c of an encoded row."""
         return len(self.all_names)
 
-    def encode(self, values: dict):
+    def encode(self, values: dict) -> Any:
         """Returns the standardised inputs, float32 tensor of shape ``[n, c]``.
 
         Args:
@@ -149,7 +150,7 @@ def require(names: Sequence[str], conditions: Table) -> None:
             )
 
 
-def radius(values: dict, numbers):
+def radius(values: dict, numbers: Any) -> Any:
     """Returns the radius to which a galaxy's own frame is scaled, arcsec, shape ``[n]``.
 
     The radius of SExtractor where it is given, or else the root mean square of the components'

@@ -3,6 +3,7 @@
 import os
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from btk_generative.errors import ConfigError, need
 from btk_generative.models.graph import import_tensorflow
@@ -52,6 +53,6 @@ def _kind(config: Path) -> str:
     return kind
 
 
-def _find(place: str):
+def _find(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(import_module(f"btk_generative.training.{module}"), name)

@@ -1,5 +1,8 @@
 """The flow on the latent space of a trained autoencoder."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +11,7 @@ from tqdm import tqdm
 from btk_generative.training.flow import CouplingFlow
 from btk_generative.training.maf import MaskedAutoregressiveFlow
 from btk_generative.training.settings import FlowSettings
+from btk_generative.training.tensors import Tensor
 from btk_generative.training.trainable import Trainable
 
 _FLOWS = {"maf": MaskedAutoregressiveFlow, "coupling": CouplingFlow}
@@ -63,14 +67,14 @@ class LatentFlow(Trainable):
         self._mean.assign(vectors.mean(0))
         self._sd.assign(vectors.std(0) + 1e-6)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> dict:
         """Returns minus the logarithm of the density of ``vector`` given ``context``, ``[n]``."""
         shift, log_scale = self._shift_and_log_scale(inputs["context"])
         rest = (inputs["vector"] - shift) * ops.exp(-log_scale)
         log_density = self.flow.log_prob(rest, inputs["context"])
         return {"loss": ops.sum(log_scale, axis=1) - log_density}
 
-    def sample(self, normal, context):
+    def sample(self, normal: Tensor, context: Tensor) -> Tensor:
         """Returns the latent vectors ``[n, size]`` of standard normal vectors ``[n, size]``."""
         shift, log_scale = self._shift_and_log_scale(context)
         return self.flow.inverse(normal, context) * ops.exp(log_scale) + shift
@@ -81,7 +85,7 @@ class LatentFlow(Trainable):
         return self._mean + self._sd * shift, ops.log(self._sd) + log_scale
 
 
-def encode_all(vae, batches, total: int) -> dict[str, np.ndarray]:
+def encode_all(vae: Any, batches: Iterable[dict], total: int) -> dict[str, np.ndarray]:
     """Returns the posteriors and conditions of galaxies.
 
     Args:

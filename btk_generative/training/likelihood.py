@@ -8,10 +8,12 @@ backend of Keras. Everything here is differentiable and in float32.
 import numpy as np
 from keras import ops
 
+from btk_generative.training.tensors import Tensor, Transform
+
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
-def fourier(images):
+def fourier(images: Tensor) -> Transform:
     """Returns the Fourier transform of images ``[n, S, S]``."""
     images = ops.cast(images, "float32")
     real, imaginary = ops.fft2((images, ops.zeros_like(images)))
@@ -19,7 +21,7 @@ def fourier(images):
     return real[..., :half], imaginary[..., :half]
 
 
-def convolve(images, transfer):
+def convolve(images: Tensor, transfer: Transform) -> Transform:
     """Returns the Fourier transform of images seen through a PSF.
 
     Args:
@@ -30,7 +32,7 @@ def convolve(images, transfer):
     return a * c - b * d, a * d + b * c
 
 
-def image(transform):
+def image(transform: Transform) -> Tensor:
     """Returns the image ``[n, S, S]`` of a Fourier transform."""
     real, imaginary = transform
     size = real.shape[-2]
@@ -44,7 +46,7 @@ def image(transform):
     return ops.ifft2((full(real, 1.0), full(imaginary, -1.0)))[0]
 
 
-def whiten(transform, power):
+def whiten(transform: Transform, power: Tensor) -> Transform:
     """Returns real and imaginary part, divided by the standard deviation of noise.
 
     The squares of both sum to 1 on average, at every frequency.
@@ -58,7 +60,7 @@ def whiten(transform, power):
     return transform[0] * scale, transform[1] * scale
 
 
-def chi_square(residual, power):
+def chi_square(residual: Transform, power: Tensor) -> Tensor:
     """Returns the sum of squared whitened residuals, shape ``[n]``; of pure noise, S^2 on average.
 
     Args:
@@ -69,7 +71,7 @@ def chi_square(residual, power):
     return ops.sum((real**2 + imaginary**2) * _multiplicity(power.shape[-2]), axis=(-2, -1))
 
 
-def log_likelihood(residual, power):
+def log_likelihood(residual: Transform, power: Tensor) -> Tensor:
     """Returns the logarithm of the density of the residual image, shape ``[n]``.
 
     It is the normal density with the (circulant) covariance matrix that `power` diagonalises.
@@ -83,7 +85,7 @@ def log_likelihood(residual, power):
     return -0.5 * (chi_square(residual, power) + log_determinant + size**2 * _LOG_2PI)
 
 
-def _multiplicity(size: int):
+def _multiplicity(size: int) -> np.ndarray:
     """Returns how many frequencies of the full plane a column of the half plane stands for."""
     columns = np.full(size // 2 + 1, 2.0, dtype=np.float32)
     columns[[0, -1]] = 1.0

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from btk_generative.training.tensors import Tensor
+
 _LOG_2PI = float(np.log(2 * np.pi))
 _MAX_LOG_SCALE = 4.0
 
@@ -40,11 +42,11 @@ class MaskedAutoregressiveFlow(keras.Model):
         seeds = np.random.default_rng(seed).integers(2**31, size=layers)
         self._networks = [MaskedNetwork(size, context_size, width, int(s)) for s in seeds]
 
-    def call(self, inputs):
+    def call(self, inputs: dict) -> Tensor:
         """Returns the log density of ``(variables, context)``."""
         return self.log_prob(*inputs)
 
-    def log_prob(self, variables, context):
+    def log_prob(self, variables: Tensor, context: Tensor) -> Tensor:
         """Returns the natural logarithm of the density, shape ``[n]``.
 
         Args:
@@ -54,7 +56,7 @@ class MaskedAutoregressiveFlow(keras.Model):
         normal, log_slope = self.forward(variables, context)
         return log_slope - 0.5 * ops.sum(normal**2 + _LOG_2PI, axis=-1)
 
-    def forward(self, variables, context):
+    def forward(self, variables: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the standard normal vectors ``[n, d]`` of data, and log |Jacobian| ``[n]``."""
         total = ops.zeros_like(variables[:, 0])
         for network in self._networks:
@@ -63,7 +65,7 @@ class MaskedAutoregressiveFlow(keras.Model):
             total = total - ops.sum(log_scale, axis=-1)
         return variables, total
 
-    def inverse(self, normal, context):
+    def inverse(self, normal: Tensor, context: Tensor) -> Tensor:
         """Returns the data ``[n, d]`` of standard normal vectors ``[n, d]``."""
         for network in reversed(self._networks):
             normal = ops.flip(normal, axis=1)
@@ -111,7 +113,7 @@ class MaskedNetwork(keras.layers.Layer):
         ]
         self.built = True
 
-    def call(self, variables, context):
+    def call(self, variables: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Returns shift and log scale, both ``[n, d]``."""
         kernels = [k * m for k, m in zip(self._kernels, self._masks, strict=True)]
         hidden = ops.matmul(variables, kernels[0]) + ops.matmul(context, self._context[0])

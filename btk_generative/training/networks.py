@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from btk_generative.training.tensors import Tensor
+
 _HIDDEN = 256
 _BORDER = 16  # the taper takes S / 16 pixels on each side
 
@@ -62,7 +64,14 @@ class ImageNetwork(keras.Model):
         )
         self._flat = size**2 // 16**2 * 4 * width
 
-    def call(self, image, psf, power, context=None, training=False):
+    def call(
+        self,
+        image: Tensor,
+        psf: Tensor,
+        power: Tensor,
+        context: Tensor | None = None,
+        training: bool = False,
+    ) -> Tensor:
         """Returns ``[n, outputs]``.
 
         Args:
@@ -149,7 +158,7 @@ class ProfileNetwork(keras.Model):
         window = np.sin(0.5 * np.pi * np.clip(edge, 0, 1)) ** 2
         self._window = np.outer(window, window).astype(np.float32)
 
-    def call(self, vector):
+    def call(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Returns profiles ``[n, S, S]`` and fluxes ``[n]``.
 
         Args:
@@ -184,7 +193,7 @@ class ProfileNetwork(keras.Model):
         return -(((square + soft) / scale**2) ** (0.5 * 2 * power))
 
 
-def depth_to_space(images, factor: int):
+def depth_to_space(images: Tensor, factor: int) -> Tensor:
     """Returns images ``[n, f h, f w, c]`` of ``[n, h, w, f f c]``."""
     _, height, width, channels = images.shape
     channels //= factor**2

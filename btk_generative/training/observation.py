@@ -117,7 +117,9 @@ def _response() -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(both) - middle) * step, both[middle:]
 
 
-def add_noise(image: np.ndarray, noise: galsim.BaseCorrelatedNoise, pixel_scale: float, seed: int):
+def add_noise(
+    image: np.ndarray, noise: galsim.BaseCorrelatedNoise, pixel_scale: float, seed: int
+) -> np.ndarray:
     """Adds noise to a stamp, cut out of a field of twice its width.
 
     Args:

@@ -1,10 +1,12 @@
 """The page that a training leaves behind."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras import ops
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from btk_generative.runs.report import write_report as write_page
@@ -21,8 +23,8 @@ def write_report(
     scales: Scales,
     history: dict[str, dict],
     results: Results,
-    draw,
-    flow=None,
+    draw: Callable,
+    flow: Any = None,
 ) -> None:
     """Writes an HTML page without outside references: curves, images, samples, latent space.
 
@@ -51,7 +53,7 @@ def write_report(
     )
 
 
-def _figure(rows: int, columns: int, width: float, height: float):
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     figure = Figure((width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -75,7 +77,7 @@ def _curves(history: dict[str, dict]) -> Figure:
     return figure
 
 
-def _show(axis, image, peak: float) -> None:
+def _show(axis: Axes, image: np.ndarray, peak: float) -> None:
     """Shows light on a scale that is linear below a fiftieth of the peak."""
     stretched = np.arcsinh(50 * image / peak)
     axis.imshow(stretched, origin="lower", cmap="magma", vmin=-1, vmax=np.arcsinh(50))
@@ -95,7 +97,7 @@ def _reconstructions(shown: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _samples(scales: Scales, results: Results, draw) -> Figure:
+def _samples(scales: Scales, results: Results, draw: Callable) -> Figure:
     """Draws four galaxies for each of eight test galaxies, ordered by their first condition."""
     first = results.contexts[:, 0]
     order = np.argsort(first)

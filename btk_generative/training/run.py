@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -117,14 +118,14 @@ def read_metrics(folder: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def save_weights(network, path: Path) -> None:
+def save_weights(network: Any, path: Path) -> None:
     """Writes the weights of a network, for any backend of Keras."""
     arrays = [ops.convert_to_numpy(variable) for variable in network.variables]
     with new_file(path) as partial, open(partial, "wb") as file:
         np.savez(file, *arrays)
 
 
-def load_weights(network, path: Path) -> None:
+def load_weights(network: Any, path: Path) -> None:
     """Reads weights into a network that has been called once.
 
     Raises:

@@ -1,6 +1,8 @@
 """The work of `btk-generative train`: data, networks, artifact and report in one folder."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -105,7 +107,7 @@ def _stamps(data: Dataset, inputs: Inputs, batch_size: int, settings: TrainSetti
     return Stream(read, len(rows["train"]), len(rows["validation"]), batch_size, settings.seed)
 
 
-def _latents(data: Dataset, vae, inputs: Inputs, flow, settings: VaeTraining) -> Stream:
+def _latents(data: Dataset, vae: Any, inputs: Inputs, flow: Any, settings: VaeTraining) -> Stream:
     """Streams samples of the posteriors of the frozen encoder, new ones in every epoch.
 
     In training a galaxy is one of its four mirror images, as for the encoder before.
@@ -145,7 +147,17 @@ def _latents(data: Dataset, vae, inputs: Inputs, flow, settings: VaeTraining) ->
     return Stream(read, *sizes, settings.seed + 1)
 
 
-def _finish(data, settings, scales, folder, history, sample, size, vae=None, flow=None) -> None:
+def _finish(
+    data: Dataset,
+    settings: VaeTraining | GanTraining,
+    scales: Scales,
+    folder: Path,
+    history: dict,
+    sample: Callable,
+    size: int,
+    vae: Any = None,
+    flow: Any = None,
+) -> None:
     """Measures the model on test galaxies, writes the artifact and the report."""
     rows = data.rows("test")[:1024]
     batches = []

@@ -1,7 +1,11 @@
 """What a network must be for `btk_generative.training.trainer.fit` to fit it."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from btk_generative.training.tensors import Tensor
 
 
 class Trainable(keras.Model):
@@ -20,7 +24,7 @@ class Trainable(keras.Model):
         super().__init__()
         self._averages = {name: keras.metrics.Mean(name) for name in logged}
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Does nothing: weights are made on construction and by the first call."""
 
     @property
@@ -28,7 +32,14 @@ class Trainable(keras.Model):
         """The averages; Keras resets them every epoch."""
         return list(self._averages.values())
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the mean loss of a batch."""
         for name, average in self._averages.items():
             average.update_state(y_pred[name])
@@ -43,6 +54,6 @@ class TrainableFlow(Trainable):
         super().__init__("loss")
         self.flow = flow
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> dict:
         """Returns minus the logarithm of the density."""
         return {"loss": -self.flow.log_prob(inputs["variables"], inputs["context"])}

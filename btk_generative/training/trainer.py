@@ -66,7 +66,7 @@ def fit(model: Trainable, stream: Stream, settings: FitSettings, folder: Path) -
 class _Checkpoint(keras.callbacks.Callback):
     """Saves the state of a fit after every epoch, and watches over it."""
 
-    def __init__(self, model, settings: FitSettings, folder: Path, steps: int):
+    def __init__(self, model: Trainable, settings: FitSettings, folder: Path, steps: int) -> None:
         super().__init__()
         self._fitted, self._settings, self._folder, self._steps = model, settings, folder, steps
         self.epoch = 0

@@ -7,6 +7,7 @@ from btk_generative.training.likelihood import chi_square, convolve, fourier, lo
 from btk_generative.training.maf import MaskedAutoregressiveFlow
 from btk_generative.training.networks import ImageNetwork, ProfileNetwork
 from btk_generative.training.settings import VaeSettings
+from btk_generative.training.tensors import Tensor, Transform
 from btk_generative.training.trainable import Trainable
 
 _CONTEXT = 32
@@ -54,7 +55,7 @@ class Vae(Trainable):
         self._noise = keras.random.SeedGenerator(seed + 3)
         self._step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> dict:
         """Returns loss, reduced chi-square and KL divergence of each galaxy, ``[n]`` each.
 
         The loss is minus the lower bound on the log likelihood, per pixel. Outside of training
@@ -75,7 +76,7 @@ class Vae(Trainable):
         chi = chi_square(residual, inputs["power"]) / self._pixels
         return {"loss": loss / self._pixels, "chi_square": chi, "kl": kl}
 
-    def encode(self, inputs):
+    def encode(self, inputs: dict) -> tuple[Tensor, Tensor]:
         """Returns a sample of the posterior, ``[n, latent]``, and the KL divergence, ``[n]``.
 
         Args:
@@ -85,7 +86,7 @@ class Vae(Trainable):
         shape = ops.shape(outputs)[0], self._settings.latent
         return self.posterior(outputs, keras.random.normal(shape, seed=self._noise))
 
-    def posterior(self, outputs, normal):
+    def posterior(self, outputs: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Returns a sample of the posterior, ``[n, latent]``, and the KL divergence, ``[n]``.
 
         Args:
@@ -104,7 +105,7 @@ class Vae(Trainable):
         return vector, log_posterior + 0.5 * ops.sum(vector**2, axis=1)
 
     @staticmethod
-    def residual(inputs, profile, flux):
+    def residual(inputs: dict, profile: Tensor, flux: Tensor) -> Transform:
         """Returns the Fourier transform of image minus model, real and imaginary part."""
         transfer = inputs["transfer_real"], inputs["transfer_imaginary"]
         model = convolve(profile * flux[:, None, None], transfer)

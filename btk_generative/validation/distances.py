@@ -69,7 +69,14 @@ def distance_table(
     return Table(rows=rows)
 
 
-def _rows(distribution, sample, reference, value, spread, floor) -> list[dict]:
+def _rows(
+    distribution: Distribution,
+    sample: str,
+    reference: str,
+    value: dict,
+    spread: dict | None,
+    floor: dict,
+) -> list[dict]:
     return [
         {
             "distribution": distribution.name,

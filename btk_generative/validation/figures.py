@@ -1,6 +1,7 @@
 """Figures of the report; each function returns a PNG image."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -9,6 +10,10 @@ from btk_generative.validation.conditional import LABELS, PANELS, binned
 from btk_generative.validation.distances import STATISTICS, measured
 from btk_generative.validation.memorisation import Neighbours
 from btk_generative.validation.published import SAMPLES, Distribution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NAMES = {
     "g": "ellipticity g",
@@ -29,14 +34,16 @@ _SHOWN = slice(20, 108)
 _PUBLISHED = {"cosmos": ("black", "-"), "generative": ("tab:red", ":"), "parametric": ("navy", ":")}
 
 
-def _figure(rows: int, columns: int, width: float = 3.2, height: float = 2.5):
+def _figure(
+    rows: int, columns: int, width: float = 3.2, height: float = 2.5
+) -> "tuple[Figure, np.ndarray]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _png(figure) -> bytes:
+def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     return buffer.getvalue()
@@ -112,7 +119,7 @@ def fidelity(table: Table) -> bytes:
     return _png(figure)
 
 
-def _band(axis, table: Table, colour: str, label: str | None) -> None:
+def _band(axis: "Axes", table: Table, colour: str, label: str | None) -> None:
     axis.fill_between(table["x"], table["low"], table["high"], color=colour, alpha=0.2, lw=0)
     axis.plot(table["x"], table["median"], color=colour, label=label)
 

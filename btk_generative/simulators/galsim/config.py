@@ -9,6 +9,8 @@ to be another one, as after a rejection, is drawn by itself.
 The network runs in one process: with several, in the manager that GalSim keeps input objects in.
 """
 
+from typing import Any
+
 import galsim
 import numpy as np
 from galsim.config import (
@@ -51,12 +53,14 @@ class ModelLoader(InputLoader):
     def __init__(self):
         super().__init__(GenerativeGalaxyModel)
 
-    def getKwargs(self, config, base, logger):
+    def getKwargs(self, config: dict, base: dict, logger: Any) -> tuple[dict, bool]:
         """See `galsim.config.InputLoader`."""
         optional = {"catalog": str, "out_of_domain": str}
         return GetAllParams(config, base, req={"file_name": str}, opt=optional)
 
-    def setupImage(self, input_obj, config, base, logger):
+    def setupImage(
+        self, input_obj: GenerativeGalaxyModel, config: dict, base: dict, logger: Any
+    ) -> None:
         """Notes which objects the image has."""
         first = base.get("obj_num", 0)
         try:
@@ -67,7 +71,9 @@ class ModelLoader(InputLoader):
         base.pop(_DRAWN, None)
 
 
-def build(config: dict, base: dict, ignore: list, gsparams: dict, logger):
+def build(
+    config: dict, base: dict, ignore: list, gsparams: dict, logger: Any
+) -> tuple[galsim.GSObject, bool]:
     """Builds a `GenerativeModelGalaxy`; see `galsim.config.RegisterObjectType`."""
     number = config.get("num", 0)
     model = GetInputObj("generative_model", config, base, "GenerativeModelGalaxy")
@@ -96,7 +102,7 @@ def build(config: dict, base: dict, ignore: list, gsparams: dict, logger):
     return galaxy, safe and model.random_size == 0
 
 
-def prefetch(base: dict, model, number: int) -> dict:
+def prefetch(base: dict, model: Any, number: int) -> dict:
     """Returns the galaxies of the current object's block, which it draws once.
 
     Args:
@@ -152,7 +158,9 @@ def _look_ahead(config: dict, obj_num: int) -> None:
         pass
 
 
-def _conditions(model, config: dict, base: dict, ignore: list):
+def _conditions(
+    model: Any, config: dict, base: dict, ignore: list
+) -> tuple[dict, float, float, bool]:
     """Returns conditions, position angle, AGN flux, and whether they are the same for all."""
     if model.nobjects:
         SetDefaultIndex(config, model.nobjects)

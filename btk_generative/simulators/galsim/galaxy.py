@@ -1,7 +1,9 @@
 """One generative galaxy as a GalSim object."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import galsim
 import numpy as np
@@ -44,8 +46,8 @@ class GenerativeGalaxy(galsim.GSObject):
         flux: float | None = None,
         gsparams: galsim.GSParams | None = None,
         *,
-        random_normal=None,
-    ):
+        random_normal: Sequence[float] | np.ndarray | None = None,
+    ) -> None:
         """Initialises the galaxy.
 
         Args:
@@ -136,12 +138,14 @@ class GenerativeGalaxy(galsim.GSObject):
         """Returns the same galaxy with another flux."""
         return self._changed(flux=float(flux))
 
-    def withGSParams(self, gsparams=None, **kwargs) -> "GenerativeGalaxy":
+    def withGSParams(
+        self, gsparams: galsim.GSParams | None = None, **kwargs: Any
+    ) -> "GenerativeGalaxy":
         """Returns the same galaxy with other accuracy settings."""
         gsparams = galsim.GSParams.check(gsparams, self.gsparams, **kwargs)
         return self if gsparams == self.gsparams else self._changed(gsparams=gsparams)
 
-    def _changed(self, **changes) -> "GenerativeGalaxy":
+    def _changed(self, **changes: Any) -> "GenerativeGalaxy":
         given = {"flux": self._flux, "gsparams": self._gsparams} | changes
         return GenerativeGalaxy(
             self._conditions, self._model, random_normal=self._random_normal, **given

@@ -37,7 +37,8 @@ class Server:
             ModelError: If the model cannot be loaded or does not take the conditions.
         """
         questions, answers = self._process.stdin, self._process.stdout
-        assert questions is not None and answers is not None  # both are pipes
+        assert questions is not None
+        assert answers is not None  # both are pipes
         pickle.dump((file_name, out_of_domain, conditions, normal), questions)
         questions.flush()
         answer = pickle.load(answers)
