@@ -1,8 +1,6 @@
 """What a data set is made from, and a refusal to mix it with anything else."""
 
 import hashlib
-import platform
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import numpy as np
@@ -14,6 +12,7 @@ from btk_generative.datasets.config import MAX_BLENDS, MAX_SHARDS, GenerateConfi
 from btk_generative.datasets.store import Store
 from btk_generative.errors import OutputError
 from btk_generative.runs.config import shortened
+from btk_generative.runs.provenance import model_facts, versions
 
 if TYPE_CHECKING:
     from btk.catalog import CatsimCatalog
@@ -31,6 +30,7 @@ PACKAGES = (
     "scipy",
     "astropy",
     "keras",
+    "tensorflow",
     "h5py",
     "pyarrow",
 )
@@ -61,18 +61,12 @@ def describe(config: GenerateConfig, catalog: "CatsimCatalog", model: "Generativ
     Returns:
         The contents of ``manifest.json``.
     """
-    import tensorflow
-
     return {
         "schema": SCHEMA,
         "configuration": config.identity(),
         "catalog": {"rows": len(catalog.table), "sha256": _table_sha256(catalog.table)},
-        "model": {"name": model.name, "sha256": model.sha256},
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tensorflow.__version__,
-            **{name: version(name) for name in PACKAGES},
-        },
+        "model": model_facts(model),
+        "versions": versions(PACKAGES),
     }
 
 

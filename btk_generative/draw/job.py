@@ -1,9 +1,7 @@
 """The work of `btk-generative draw`: batches on disk, with truth, figure and summary."""
 
 import json
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from astropy.table import vstack
@@ -16,8 +14,7 @@ from btk_generative.draw.generative import GenerativeGenerator
 from btk_generative.draw.truth import truth_of, write_parquet
 from btk_generative.errors import OutputError
 from btk_generative.runs.folder import new_folder
-
-PACKAGES = ("btk-generative", "blending-toolkit", "galsim", "numpy", "astropy", "keras")
+from btk_generative.runs.provenance import model_facts, versions
 
 
 def run(config: DrawConfig, output: str | Path) -> dict:
@@ -57,8 +54,6 @@ def run(config: DrawConfig, output: str | Path) -> dict:
                 if number == 0:
                     save_figure(_surveys(batch)[0], folder / "blends")
                 bar.update(config.batch_size)
-        import tensorflow as tf  # by now the model has, without its start-up notes
-
         truth = vstack(truth, metadata_conflicts="silent")
         if truth.has_masked_columns:  # astropy would write what is under the masks
             write_parquet(truth, folder / "truth.parquet")
@@ -71,13 +66,9 @@ def run(config: DrawConfig, output: str | Path) -> dict:
             "outside_domain": int((~first["in_domain"]).sum()),
             "seed": config.seed,
             "survey": config.survey,
-            "model": {"name": generator.model.name, "sha256": generator.model.sha256},
+            "model": model_facts(generator.model),
             "seconds": round(time.perf_counter() - started, 3),
-            "versions": {
-                "python": platform.python_version(),
-                "tensorflow": tf.__version__,
-                **{name: version(name) for name in PACKAGES},
-            },
+            "versions": versions(),
             "configuration": config.model_dump(mode="json"),
         }
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -16,6 +16,7 @@ from btk_generative.conditions import from_cosmos
 from btk_generative.errors import ModelError, need
 from btk_generative.hst.instrument import read_psfs
 from btk_generative.runs.folder import new_folder
+from btk_generative.runs.provenance import model_facts
 from btk_generative.runs.workers import Workers
 from btk_generative.validation import sections
 from btk_generative.validation.arms import Arms, PairBatch
@@ -155,7 +156,7 @@ def run(
         parts = [make() for make in tqdm(made, desc="report", unit="section")] + others
         check, seen = sanity(table), held_out(model.card, sample, len(rows))
         summary = {
-            "model": {"name": model.name, "sha256": model.sha256},
+            "model": model_facts(model),
             "galaxies": len(rows),
             "held_out": asdict(seen),
             "in_domain": float(np.mean(model.in_domain(given))),
